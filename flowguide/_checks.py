@@ -1,0 +1,50 @@
+"""Checks of arguments that more than one place needs. Each names what was given and expected."""
+
+from typing import Any
+
+import numpy as np
+
+
+def is_int(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def as_positive_int(name: str, value: Any) -> int:
+    if not is_int(value) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
+    return int(value)
+
+
+def as_shape(name: str, shape: Any) -> tuple[int, ...]:
+    is_shape = isinstance(shape, (tuple, list)) and all(is_int(n) and n >= 1 for n in shape)
+    if not is_shape:
+        raise ValueError(
+            f"{name} must be a tuple of positive integers, such as (5,) or (horizon, 5), "
+            f"got {shape!r}."
+        )
+    return tuple(int(n) for n in shape)
+
+
+def as_bounds(
+    low: Any, high: Any, shape: tuple[int, ...]
+) -> tuple[float | np.ndarray, float | np.ndarray]:
+    bounds = []
+    for name, given in (("low", low), ("high", high)):
+        bound = np.asarray(given, dtype=np.float32)
+        if not broadcasts_to(bound.shape, shape):
+            raise ValueError(
+                f"{name} has shape {bound.shape}, which does not broadcast to the action shape "
+                f"{shape}."
+            )
+        bounds.append(bound if bound.ndim else float(bound))
+    low, high = bounds
+    if not np.all(np.less(low, high)):
+        raise ValueError(f"low must be below high everywhere, got low={low} and high={high}.")
+    return low, high
+
+
+def broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, target) == target
+    except ValueError:
+        return False

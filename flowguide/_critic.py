@@ -1,0 +1,114 @@
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ._velocity import _called_with, _show
+
+Critic: TypeAlias = Callable[..., Array]
+"""Any callable `critic(observation, action) -> scalar`, differentiable in `action`. Unbatched."""
+
+_REDUCTIONS: dict[str, Callable[[Array], Array]] = {"min": jnp.min, "mean": jnp.mean}
+
+
+class Ensemble(eqx.Module):
+    """K critics that act as one.
+
+    ```python
+    flowguide.Ensemble([critic_a, critic_b])                      # the smaller of the two
+    flowguide.Ensemble(stacked, "mean")                           # a module vmapped over K keys
+    flowguide.Ensemble(stacked, lambda q: q.mean() - 0.5 * q.std())
+    ```
+
+    **Arguments:**
+
+    - `members`: a list or tuple of K critics, or one `equinox.Module` critic whose every array has
+        a leading axis of size K (as `equinox.filter_vmap` of its constructor over K keys makes).
+    - `reduction`: `"min"`, `"mean"`, or a callable from the K values, shape `(K,)`, to a scalar.
+
+    **Raises:**
+
+    `ValueError` for no members, or an unknown reduction.
+    """
+
+    members: Any
+    reduction: str | Callable[[Array], Array]
+
+    def __init__(self, members: Any, reduction: str | Callable[[Array], Array] = "min"):
+        if isinstance(members, list):
+            members = tuple(members)
+        if isinstance(members, tuple) and not members:
+            raise ValueError("Ensemble needs at least one member, got an empty sequence.")
+        if not callable(reduction) and reduction not in _REDUCTIONS:
+            raise ValueError(
+                f"Unknown reduction {reduction!r}: expected one of {sorted(_REDUCTIONS)} or a "
+                "callable from the (K,) values to a scalar."
+            )
+        self.members = members
+        self.reduction = reduction
+
+    def values(self, observation: PyTree, action: Float[Array, "*action"]) -> Float[Array, " K"]:
+        """The value that each of the K members gives, shape `(K,)`."""
+        if isinstance(self.members, Sequence):
+            members = [evaluate(member, observation, action) for member in self.members]
+            return jnp.stack(members)
+        in_axes = (eqx.if_array(0), None, None)
+        return eqx.filter_vmap(evaluate, in_axes=in_axes)(self.members, observation, action)
+
+    def reduce(self, values: Float[Array, " K"]) -> Float[Array, ""]:
+        """The one value that stands for all K."""
+        reduction = self.reduction
+        return (reduction if callable(reduction) else _REDUCTIONS[reduction])(values)
+
+    def __call__(self, observation: PyTree, action: Float[Array, "*action"]) -> Float[Array, ""]:
+        return self.reduce(self.values(observation, action))
+
+
+class CriticGradient(eqx.Module):
+    """A critic's value and action-gradient at one action.
+
+    **Attributes:**
+
+    - `value`: shape `()`.
+    - `members`: the values of an `Ensemble`'s members, shape `(K,)`; `(1,)` for any other critic.
+    - `gradient`: of `value` in the action, shape `(*action)`.
+    """
+
+    value: Float[Array, ""]
+    members: Float[Array, " K"]
+    gradient: Float[Array, "*action"]
+
+
+def evaluate(critic: Critic, observation: PyTree, action: Float[Array, "*action"]) -> Array:
+    """`critic(observation, action)`, refused with a clear error unless it is one number."""
+    try:
+        value = critic(observation, action)
+    except Exception as error:
+        error.add_note(_called_with("critic", observation=observation, action=action))
+        raise
+    if getattr(value, "shape", None) != ():
+        raise ValueError(
+            f"critic(observation, action) returned {_show(value)}, but a critic returns one "
+            "number, of shape (). Several critics go into flowguide.Ensemble. "
+            + _called_with("critic", observation=observation, action=action)
+        )
+    return value
+
+
+def critic_gradient(
+    critic: Critic, observation: PyTree, action: Float[Array, "*action"]
+) -> CriticGradient:
+    """The value of a critic at an action and its gradient there, in one backward pass."""
+
+    def value_and_members(action):
+        if isinstance(critic, Ensemble):
+            members = critic.values(observation, action)
+            return evaluate(lambda o, a: critic.reduce(members), observation, action), members
+        value = evaluate(critic, observation, action)
+        return value, value[None]
+
+    (value, members), gradient = jax.value_and_grad(value_and_members, has_aux=True)(action)
+    return CriticGradient(value, members, gradient)

@@ -1,0 +1,19 @@
+import diffrax
+
+from .base import AbstractEstimate
+
+
+class RolloutEstimate(AbstractEstimate):
+    """The flow solved from `t` to 1 on the policy's own remaining steps, clipped.
+
+    **Arguments:**
+
+    - `adjoint`: how diffrax differentiates that solve; `None` for the policy's own adjoint.
+    """
+
+    adjoint: diffrax.AbstractAdjoint | None = None
+
+    def __call__(self, policy, t, action, observation):
+        velocity = policy.velocity(t, action, observation)
+        (clean,) = policy.solve(action, observation, t0=t, adjoint=self.adjoint).ys
+        return policy.clip(clean), velocity

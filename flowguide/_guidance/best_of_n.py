@@ -1,0 +1,89 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from .._checks import as_positive_int
+from .._critic import Critic, evaluate
+from .._policy import AbstractPolicy, Trace
+from .base import AbstractGuidance
+
+
+class BestOfNPolicy(AbstractPolicy):
+    """The best of `n` actions of another policy, by a critic. Made by `flowguide.best_of_n`."""
+
+    policy: AbstractPolicy
+    critic: Critic
+    n: int = eqx.field(static=True)
+
+    @property
+    def low(self) -> float | np.ndarray:
+        return self.policy.low
+
+    @property
+    def high(self) -> float | np.ndarray:
+        return self.policy.high
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return (self.n, *self.policy.noise_shape)
+
+    def from_noise(
+        self, noise: Float[Array, "n *noise"], observation: PyTree
+    ) -> Float[Array, "*action"]:
+        self._check(noise)
+        actions = jax.vmap(self.policy.from_noise, in_axes=(0, None))(noise, observation)
+        return actions[self._winner(actions, observation)]
+
+    def trace(self, noise: Float[Array, "n *noise"], observation: PyTree) -> Trace:
+        """The path of the winning candidate."""
+        self._check(noise)
+        traces = jax.vmap(self.policy.trace, in_axes=(0, None))(noise, observation)
+        winner = self._winner(traces.action, observation)
+        return jax.tree.map(lambda x: x[winner], traces)
+
+    def _winner(self, actions: Float[Array, "n *action"], observation: PyTree) -> Int[Array, ""]:
+        values = jax.vmap(evaluate, in_axes=(None, None, 0))(self.critic, observation, actions)
+        # argmax would call NaN the largest value.
+        return jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))
+
+    def _check(self, noise: Array) -> None:
+        if np.shape(noise) != self.noise_shape:
+            raise ValueError(
+                f"noise has shape {np.shape(noise)}, but best_of_n({self.n}) takes one noise for "
+                f"each candidate: noise_shape is {self.noise_shape}."
+            )
+
+
+class BestOfN(AbstractGuidance):
+    """The guidance that `flowguide.best_of_n` makes."""
+
+    n: int = eqx.field(static=True)
+
+    def __call__(self, policy: AbstractPolicy, critic: Critic) -> BestOfNPolicy:
+        return BestOfNPolicy(policy, critic, self.n)
+
+
+def best_of_n(n: int = 4) -> BestOfN:
+    """Samples `n` actions and keeps the one that the critic values most.
+
+    The noise of the guided policy has shape `(n, *noise_shape)`. A candidate with value NaN never
+    wins against another.
+
+    **Arguments:**
+
+    - `n`: how many candidates, at least 1.
+
+    **Returns:**
+
+    A guidance for any policy. Costs `n` actions and `n` critic values.
+
+    **Raises:**
+
+    `ValueError` if `n` is not an integer of at least 1.
+
+    Source: the policy extraction of IDQL, Hansen-Estruch et al. (arXiv 2304.10573, algorithm 2,
+    with the greedy choice).
+    """
+    return BestOfN(as_positive_int("n", n))

@@ -1,0 +1,93 @@
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from .._checks import as_positive_int
+from .._critic import Critic, critic_gradient
+from .._policy import AbstractPolicy, Trace
+from .base import AbstractGuidance
+from .gradient import as_weight
+
+
+class GradStepPolicy(AbstractPolicy):
+    """A policy whose finished actions climb a critic. Made by `flowguide.grad_step`."""
+
+    policy: AbstractPolicy
+    critic: Critic
+    guidance: "GradStep"
+
+    @property
+    def low(self) -> float | np.ndarray:
+        return self.policy.low
+
+    @property
+    def high(self) -> float | np.ndarray:
+        return self.policy.high
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return self.policy.noise_shape
+
+    def from_noise(
+        self, noise: Float[Array, "*noise"], observation: PyTree
+    ) -> Float[Array, "*action"]:
+        return self._climb(self.policy.from_noise(noise, observation), observation)
+
+    def trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
+        """The path of the policy below; only its finished `action` is the climbed one."""
+        trace = self.policy.trace(noise, observation)
+        return eqx.tree_at(lambda t: t.action, trace, self._climb(trace.action, observation))
+
+    def _climb(
+        self, action: Float[Array, "*action"], observation: PyTree
+    ) -> Float[Array, "*action"]:
+        guidance = self.guidance
+
+        def step(action, _):
+            gradient = critic_gradient(self.critic, observation, action).gradient
+            direction = jnp.sign(gradient) if guidance.sign else gradient
+            move = jnp.asarray(guidance.step_size, action.dtype) * direction
+            # As in gradient guidance: a gradient that is not finite moves nothing.
+            move = jnp.where(jnp.all(jnp.isfinite(move)), move, 0)
+            return jnp.clip(action + move, self.low, self.high), None
+
+        return jax.lax.scan(step, action, length=guidance.steps)[0]
+
+
+class GradStep(AbstractGuidance):
+    """The guidance that `flowguide.grad_step` makes."""
+
+    step_size: Array
+    steps: int = eqx.field(static=True)
+    sign: bool = eqx.field(static=True)
+
+    def __call__(self, policy: Any, critic: Critic) -> GradStepPolicy:
+        return GradStepPolicy(policy, critic, self)
+
+
+def grad_step(step_size: ArrayLike = 0.1, steps: int = 1, sign: bool = False) -> GradStep:
+    r"""Gradient ascent on the finished action: $a \leftarrow \mathrm{clip}(a + \eta \nabla Q)$.
+
+    **Arguments:**
+
+    - `step_size`: $\eta$, a number or an array that broadcasts to the action; an array leaf.
+    - `steps`: how many steps, at least 1. The action is clipped to the policy's bounds at each.
+    - `sign`: climb along the sign of the gradient, so that `step_size` is in units of the action.
+
+    **Returns:**
+
+    A guidance for any policy. Costs `steps` critic gradients after the action is sampled.
+
+    **Raises:**
+
+    `ValueError` if `steps` is not an integer of at least 1, or `step_size` is no number.
+
+    Source: the gradient-step baseline of QGF (arXiv 2606.11087); see `flowguide.qgf`.
+    """
+    if callable(step_size):
+        raise ValueError(f"step_size must be a number or an array, got {step_size!r}.")
+    return GradStep(as_weight(step_size), as_positive_int("steps", steps), bool(sign))

@@ -1,0 +1,82 @@
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from ._critic import Critic
+from ._guidance import best_of_n, bptt, grad_step, ode, ood, qgf, qgf_jacobian
+from ._policy import AbstractPolicy
+
+Guidance: TypeAlias = Callable[[Any, Critic], Any]
+
+METHODS: dict[str, Callable[..., Guidance]] = {
+    "qgf": qgf,
+    "qgf_jacobian": qgf_jacobian,
+    "ode": ode,
+    "bptt": bptt,
+    "ood": ood,
+    "best_of_n": best_of_n,
+    "grad_step": grad_step,
+}
+
+
+def guide(
+    policy: AbstractPolicy,
+    critic: Critic,
+    method: str | Guidance | Sequence[str | Guidance] = "qgf",
+    **options: Any,
+) -> Any:
+    """Guides a frozen policy by a critic. No weight of either changes.
+
+    ```python
+    flowguide.guide(policy, critic, method="qgf", weight=0.1)
+    flowguide.guide(policy, critic, flowguide.qgf(weight=0.1))                       # the same
+    flowguide.guide(policy, critic, [flowguide.qgf(weight=0.1), flowguide.best_of_n(4)])
+    ```
+
+    **Arguments:**
+
+    - `policy`: any policy; gradient guidance needs a `flowguide.FlowPolicy`.
+    - `critic`: any callable `critic(observation, action) -> scalar`.
+    - `method`: the name of a method, a guidance, or a sequence of them, applied left to right.
+    - `options`: for the method that `method` names.
+
+    **Returns:**
+
+    The guided policy.
+
+    **Raises:**
+
+    `ValueError` for an unknown name, or for an order that cannot work. `TypeError` for an option
+    that the method does not have, or options without a name.
+    """
+    if not callable(critic):
+        raise TypeError(
+            f"critic must be a callable critic(observation, action) -> scalar, got {critic!r}."
+        )
+    if not isinstance(method, str):
+        if options:
+            raise TypeError(
+                f"Options {sorted(options)} go to a method given by name, such as "
+                'method="qgf"; a guidance is made with its options, such as '
+                "flowguide.qgf(weight=0.1)."
+            )
+    guidances = [method] if isinstance(method, str) or callable(method) else list(method)
+    for guidance in guidances:
+        if isinstance(guidance, str):
+            guidance = _named(guidance, options)
+        if not callable(guidance):
+            raise TypeError(
+                f"method must be a name, a guidance or a sequence of them, got {guidance!r}."
+            )
+        policy = guidance(policy, critic)
+    return policy
+
+
+def _named(name: str, options: dict[str, Any]) -> Guidance:
+    if name not in METHODS:
+        raise ValueError(f"Unknown method {name!r}: expected one of {sorted(METHODS)}.")
+    known = inspect.signature(METHODS[name]).parameters
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise TypeError(f"{name} has no option {unknown}: its options are {sorted(known)}.")
+    return METHODS[name](**options)

@@ -1,0 +1,30 @@
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+
+class AbstractJacobian(eqx.Module):
+    """How a gradient at the clean action is carried back to the noisy action."""
+
+    @abc.abstractmethod
+    def __call__(
+        self,
+        estimate: Callable[[Array], tuple[Array, Array]],
+        action: Float[Array, "*action"],
+    ) -> tuple[
+        Float[Array, "*action"], Float[Array, "*action"], Callable[[Array], Float[Array, "*action"]]
+    ]:
+        """Evaluates an estimate at an action.
+
+        **Arguments:**
+
+        - `estimate`: maps the noisy action to `(clean_action, velocity)`.
+        - `action`: the noisy action, shape `(*action)`.
+
+        **Returns:**
+
+        The clean action, the velocity, and a function from a gradient at the clean action to one
+        at the noisy action.
+        """

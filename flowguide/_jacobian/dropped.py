@@ -1,0 +1,9 @@
+from .base import AbstractJacobian
+
+
+class DroppedJacobian(AbstractJacobian):
+    """The identity in place of the Jacobian: nothing is differentiated through the policy."""
+
+    def __call__(self, estimate, action):
+        clean_action, velocity = estimate(action)
+        return clean_action, velocity, lambda gradient: gradient

@@ -1,0 +1,11 @@
+import jax
+
+from .base import AbstractJacobian
+
+
+class ExactJacobian(AbstractJacobian):
+    """The transposed Jacobian of the estimate, by one vector-Jacobian product."""
+
+    def __call__(self, estimate, action):
+        clean_action, pullback, velocity = jax.vjp(estimate, action, has_aux=True)
+        return clean_action, velocity, lambda gradient: pullback(gradient)[0]

@@ -1,0 +1,263 @@
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.random as jr
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.flax import load_file, save_file
+
+from ._critic import Ensemble
+from ._policy import FlowPolicy
+from ._velocity import ReversedVelocity
+from ._versions import versions
+from .nn import CriticMLP, ValueMLP, VelocityMLP
+
+CONFIG_FILE = "config.json"
+ARRAYS_FILE = "model.safetensors"
+FORMAT = 1
+
+# The closed list: a file names one of these, and nothing else is ever constructed.
+_NETWORKS: dict[str, tuple[type, tuple[str, ...]]] = {
+    "VelocityMLP": (VelocityMLP, ("observation_size", "action_shape", "hidden")),
+    "CriticMLP": (CriticMLP, ("observation_size", "action_shape", "hidden")),
+    "ValueMLP": (ValueMLP, ("observation_size", "hidden")),
+}
+_SOLVERS: dict[str, type] = {
+    name: getattr(diffrax, name)
+    for name in ("Euler", "Heun", "Midpoint", "Ralston", "Bosh3", "Tsit5", "Dopri5", "Dopri8")
+}
+
+
+def save(folder: str | os.PathLike, policy: FlowPolicy, critic: Any) -> None:
+    """Writes a policy and a critic: arrays as safetensors, the configuration as JSON, no pickle.
+
+    **Arguments:**
+
+    - `folder`: made if missing; what an earlier `save` left there is replaced.
+    - `policy`: a `FlowPolicy` of flowguide's networks. Guidance is not saved: it is a line of code.
+    - `critic`: a critic of flowguide's networks, or an `Ensemble` of them.
+
+    **Raises:**
+
+    `ValueError` for a class, solver or reduction outside the closed list, named with the list.
+    """
+    model = {"policy": policy, "critic": critic}
+    description = {name: _describe(part, name) for name, part in model.items()}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays_file, config_file = folder / ARRAYS_FILE, folder / CONFIG_FILE
+    arrays = {name: array for name, array in _named_arrays(model)}
+    _replace(arrays_file, lambda path: save_file(arrays, path))
+    # Written last, with the hash of the arrays: a save that was cut short does not look finished.
+    config = {
+        "format": FORMAT,
+        "sha256": _hash(arrays_file),
+        "versions": versions(),
+        **description,
+    }
+    _replace(config_file, lambda path: path.write_text(json.dumps(config, indent=2) + "\n"))
+
+
+def load(folder: str | os.PathLike) -> tuple[Any, Any]:
+    """Reads what `flowguide.save` wrote.
+
+    **Arguments:**
+
+    - `folder`: a folder that `flowguide.save` or a training run wrote.
+
+    **Returns:**
+
+    `(policy, critic)`.
+
+    **Raises:**
+
+    `FileNotFoundError` if the folder holds no saved model; `ValueError` for what is damaged, of
+    another shape or of an unknown class. The message names it.
+    """
+    config_file, arrays_file = Path(folder) / CONFIG_FILE, Path(folder) / ARRAYS_FILE
+    for file in (config_file, arrays_file):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no saved policy and critic: {file.name} is missing. "
+                "flowguide.save(folder, policy, critic) writes it."
+            )
+    try:
+        config = json.loads(config_file.read_text())
+        if config["format"] != FORMAT:
+            raise ValueError(f"format is {config['format']!r}, this flowguide reads {FORMAT}")
+        skeleton = {name: _construct(config[name], name) for name in ("policy", "critic")}
+        digest = config["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{config_file} cannot be read: {error}") from error
+    if _hash(arrays_file) != digest:
+        raise ValueError(
+            f"{arrays_file} is damaged, or belongs to another save: its SHA-256 differs from the "
+            f"one in {CONFIG_FILE}."
+        )
+    try:
+        arrays = load_file(arrays_file)
+    except SafetensorError as error:
+        raise ValueError(f"{arrays_file} is damaged: {error}") from error
+    model = _fill(skeleton, arrays, arrays_file)
+    return model["policy"], model["critic"]
+
+
+def _describe(part: Any, where: str) -> dict[str, Any]:
+    kind = type(part).__name__
+    if type(part) is FlowPolicy:
+        return {
+            "class": kind,
+            "velocity": _describe(part.velocity, f"{where}.velocity"),
+            "action_shape": list(part.action_shape),
+            "solver": _name_of(part.solver, _SOLVERS, f"{where}.solver"),
+            "num_steps": part.num_steps,
+            "low": np.asarray(part.low).tolist(),
+            "high": np.asarray(part.high).tolist(),
+            "stepsize_controller": _describe_controller(part.stepsize_controller, where),
+            "max_steps": part.max_steps,
+        }
+    if type(part) is ReversedVelocity:
+        return {"class": kind, "velocity": _describe(part.velocity, f"{where}.velocity")}
+    if type(part) is Ensemble:
+        if not isinstance(part.reduction, str):
+            raise ValueError(
+                f"{where}.reduction is a callable, which cannot be saved: expected 'min' or 'mean'."
+            )
+        described: dict[str, Any] = {"class": kind, "reduction": part.reduction}
+        if isinstance(part.members, tuple):
+            described["members"] = [
+                _describe(member, f"{where}.members.{i}") for i, member in enumerate(part.members)
+            ]
+        else:
+            described["stacked"] = _describe(part.members, f"{where}.members")
+            described["num_members"] = len(jax.tree.leaves(part.members)[0])
+        return described
+    if kind in _NETWORKS and type(part) is _NETWORKS[kind][0]:
+        return {"class": kind, **{name: getattr(part, name) for name in _NETWORKS[kind][1]}}
+    known = sorted([*_NETWORKS, "FlowPolicy", "ReversedVelocity", "Ensemble"])
+    raise ValueError(
+        f"{where} is a {kind}, which cannot be saved: expected one of {known}. Of a guided policy, "
+        "save the policy that flowguide.guide was given."
+    )
+
+
+def _describe_controller(controller: Any, where: str) -> dict[str, Any]:
+    if type(controller) is diffrax.ConstantStepSize:
+        return {"class": "ConstantStepSize"}
+    if type(controller) is diffrax.PIDController:
+        rtol, atol = float(controller.rtol), float(controller.atol)
+        described = {"class": "PIDController", "rtol": rtol, "atol": atol}
+        if _construct_controller(described) == controller:
+            return described
+    raise ValueError(
+        f"{where}.stepsize_controller {controller!r} cannot be saved: expected "
+        "ConstantStepSize() or PIDController(rtol=..., atol=...)."
+    )
+
+
+def _construct(description: Any, where: str) -> Any:
+    """The described part with shapes in place of arrays."""
+    kind = description.get("class") if isinstance(description, dict) else None
+    if kind == "FlowPolicy":
+        return FlowPolicy(
+            _construct(description["velocity"], f"{where}.velocity"),
+            description["action_shape"],
+            solver=_one_of(description["solver"], _SOLVERS, f"{where}.solver")(),
+            num_steps=description["num_steps"],
+            low=description["low"],
+            high=description["high"],
+            stepsize_controller=_construct_controller(description["stepsize_controller"]),
+            max_steps=description["max_steps"],
+        )
+    if kind == "ReversedVelocity":
+        return ReversedVelocity(_construct(description["velocity"], f"{where}.velocity"))
+    if kind == "Ensemble" and "members" in description:
+        members = enumerate(description["members"])
+        members = [_construct(member, f"{where}.members.{i}") for i, member in members]
+        return Ensemble(members, description["reduction"])
+    if kind == "Ensemble":
+        member = _construct(description["stacked"], f"{where}.members")
+        count = description["num_members"]
+
+        def stack(leaf):
+            return jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype)
+
+        return Ensemble(jax.tree.map(stack, member), description["reduction"])
+    network, arguments = _one_of(kind, _NETWORKS, where)
+    chosen = {name: description[name] for name in arguments}
+    return eqx.filter_eval_shape(lambda: network(**chosen, key=jr.key(0)))
+
+
+def _construct_controller(description: dict[str, Any]) -> diffrax.AbstractStepSizeController:
+    if description["class"] == "ConstantStepSize":
+        return diffrax.ConstantStepSize()
+    if description["class"] == "PIDController":
+        return diffrax.PIDController(rtol=description["rtol"], atol=description["atol"])
+    raise ValueError(f"stepsize_controller is of the unknown class {description['class']!r}")
+
+
+def _fill(skeleton: Any, arrays: dict[str, jax.Array], file: Path) -> Any:
+    expected = dict(_named_arrays(skeleton))
+    for problem, names in (
+        ("lacks", sorted(set(expected) - set(arrays))),
+        ("holds unexpected", sorted(set(arrays) - set(expected))),
+    ):
+        if names:
+            raise ValueError(f"{file} {problem} {names[0]!r} ({len(names)} such arrays).")
+    for name, leaf in expected.items():
+        found = arrays[name]
+        if (found.shape, found.dtype) != (leaf.shape, leaf.dtype):
+            raise ValueError(
+                f"{name!r} in {file} is {found.dtype}{found.shape}, but the configuration says "
+                f"{leaf.dtype}{leaf.shape}."
+            )
+    leaves, treedef = jax.tree.flatten(skeleton)
+    names = iter(expected)
+    filled = [arrays[next(names)] if _is_array(leaf) else leaf for leaf in leaves]
+    return jax.tree.unflatten(treedef, filled)
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct))
+
+
+def _named_arrays(tree: Any) -> list[tuple[str, Any]]:
+    """The arrays of a tree with their paths, in the order of its leaves."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [
+        (jax.tree_util.keystr(path, simple=True, separator="."), leaf)
+        for path, leaf in leaves
+        if _is_array(leaf)
+    ]
+
+
+def _name_of(part: Any, known: dict[str, type], where: str) -> str:
+    name = type(part).__name__
+    if known.get(name) is not type(part) or part != known[name]():
+        raise ValueError(f"{where} {part!r} cannot be saved: expected one of {sorted(known)}.")
+    return name
+
+
+def _one_of(name: Any, known: dict[str, Any], where: str) -> Any:
+    if name not in known:
+        raise ValueError(f"{where} is of the unknown class {name!r}: expected {sorted(known)}")
+    return known[name]
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _replace(file: Path, write: Callable[[Path], Any]) -> None:
+    """Writes beside the file and renames, so that a reader never sees half of it."""
+    partial = file.with_name(file.name + ".partial")
+    write(partial)
+    os.replace(partial, file)

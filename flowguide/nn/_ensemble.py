@@ -1,0 +1,39 @@
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax.random as jr
+from jaxtyping import PRNGKeyArray
+
+from .._checks import as_positive_int
+from .._critic import Ensemble
+from ._networks import CriticMLP
+
+
+def critic_ensemble(
+    num_members: int,
+    observation_size: int,
+    action_shape: Sequence[int],
+    hidden: Sequence[int] = (512, 512, 512, 512),
+    *,
+    reduction: str = "min",
+    key: PRNGKeyArray,
+) -> Ensemble:
+    """K `CriticMLP`s, stacked along a leading axis and evaluated in one product a layer.
+
+    **Arguments:**
+
+    - `num_members`: K, at least 1.
+    - `observation_size`, `action_shape`, `hidden`: as for `CriticMLP`.
+    - `reduction`: as for `flowguide.Ensemble`.
+    - `key`: split for the members.
+
+    **Returns:**
+
+    A `flowguide.Ensemble`.
+    """
+    keys = jr.split(key, as_positive_int("num_members", num_members))
+
+    def member(key):
+        return CriticMLP(observation_size, action_shape, hidden, key=key)
+
+    return Ensemble(eqx.filter_vmap(member)(keys), reduction)

@@ -1,0 +1,55 @@
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .._checks import as_shape
+from ._layers import Dense, LayerNorm
+
+
+class MLP(eqx.Module):
+    """A multilayer perceptron: dense, layer normalisation, gelu (tanh form) on each hidden layer.
+
+    **Arguments:**
+
+    - `in_size`, `out_size`: numbers of features.
+    - `hidden`: the hidden sizes, such as `(512, 512, 512, 512)`.
+    - `norm_last`: whether the last hidden layer is normalised too.
+    - `key`: for the initialisation.
+
+    **Raises:**
+
+    `ValueError` for hidden sizes that are no positive integers.
+    """
+
+    layers: tuple[Dense, ...]
+    norms: tuple[LayerNorm | None, ...]
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        hidden: Sequence[int],
+        *,
+        norm_last: bool = True,
+        key: PRNGKeyArray,
+    ):
+        hidden = as_shape("hidden", hidden)
+        keys = jr.split(key, len(hidden) + 1)
+        sizes = (in_size, *hidden, out_size)
+        self.layers = tuple(
+            Dense(a, b, key=k) for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
+        )
+        self.norms = tuple(
+            LayerNorm(size) if norm_last or i + 1 < len(hidden) else None
+            for i, size in enumerate(hidden)
+        )
+
+    def __call__(self, x: Float[Array, " in_size"]) -> Float[Array, " out_size"]:
+        *hidden_layers, out_layer = self.layers
+        for layer, norm in zip(hidden_layers, self.norms, strict=True):
+            x = layer(x)
+            x = jax.nn.gelu(x if norm is None else norm(x), approximate=True)
+        return out_layer(x)

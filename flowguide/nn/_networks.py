@@ -1,0 +1,137 @@
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from .._checks import as_positive_int, as_shape
+from ._mlp import MLP
+from ._time import sinusoidal_embedding
+
+TIME_SIZE = 16
+
+
+class VelocityMLP(eqx.Module):
+    """The velocity field of the published QGF code: an MLP of observation, action and time.
+
+    **Arguments:**
+
+    - `observation_size`: the size of the (flat) observation.
+    - `action_shape`: the shape of the action, such as `(5,)` or `(horizon, 5)`.
+    - `hidden`: the hidden sizes. All hidden layers but the last are normalised.
+    - `key`: for the initialisation.
+
+    **Raises:**
+
+    `ValueError` when called with another shape of observation or action.
+    """
+
+    mlp: MLP
+    observation_size: int = eqx.field(static=True)
+    action_shape: tuple[int, ...] = eqx.field(static=True)
+    hidden: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_shape: Sequence[int],
+        hidden: Sequence[int] = (512, 512, 512, 512),
+        *,
+        key: PRNGKeyArray,
+    ):
+        self.observation_size = as_positive_int("observation_size", observation_size)
+        self.action_shape = as_shape("action_shape", action_shape)
+        self.hidden = as_shape("hidden", hidden)
+        size = jnp.empty(self.action_shape).size
+        in_size = self.observation_size + size + TIME_SIZE
+        self.mlp = MLP(in_size, size, self.hidden, norm_last=False, key=key)
+
+    def __call__(
+        self,
+        t: Float[ArrayLike, ""],
+        action: Float[Array, "*action"],
+        observation: Float[Array, " observation"],
+    ) -> Float[Array, "*action"]:
+        check_shapes(self, observation, action)
+        time = sinusoidal_embedding(t, TIME_SIZE)
+        out = self.mlp(jnp.concatenate([observation, action.reshape(-1), time]))
+        return out.reshape(self.action_shape)
+
+
+class CriticMLP(eqx.Module):
+    """A critic `Q(observation, action)`: an MLP with every hidden layer normalised.
+
+    **Arguments:** as for `VelocityMLP`.
+    """
+
+    mlp: MLP
+    observation_size: int = eqx.field(static=True)
+    action_shape: tuple[int, ...] = eqx.field(static=True)
+    hidden: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_shape: Sequence[int],
+        hidden: Sequence[int] = (512, 512, 512, 512),
+        *,
+        key: PRNGKeyArray,
+    ):
+        self.observation_size = as_positive_int("observation_size", observation_size)
+        self.action_shape = as_shape("action_shape", action_shape)
+        self.hidden = as_shape("hidden", hidden)
+        size = jnp.empty(self.action_shape).size
+        self.mlp = MLP(self.observation_size + size, 1, self.hidden, key=key)
+
+    def __call__(
+        self, observation: Float[Array, " observation"], action: Float[Array, "*action"]
+    ) -> Float[Array, ""]:
+        check_shapes(self, observation, action)
+        return self.mlp(jnp.concatenate([observation, action.reshape(-1)]))[0]
+
+
+class ValueMLP(eqx.Module):
+    """A state value `V(observation)`: an MLP with every hidden layer normalised.
+
+    **Arguments:**
+
+    - `observation_size`: the size of the (flat) observation.
+    - `hidden`: the hidden sizes.
+    - `key`: for the initialisation.
+    """
+
+    mlp: MLP
+    observation_size: int = eqx.field(static=True)
+    hidden: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        observation_size: int,
+        hidden: Sequence[int] = (512, 512, 512, 512),
+        *,
+        key: PRNGKeyArray,
+    ):
+        self.observation_size = as_positive_int("observation_size", observation_size)
+        self.hidden = as_shape("hidden", hidden)
+        self.mlp = MLP(self.observation_size, 1, self.hidden, key=key)
+
+    def __call__(self, observation: Float[Array, " observation"]) -> Float[Array, ""]:
+        check_shapes(self, observation)
+        return self.mlp(observation)[0]
+
+
+def check_shapes(
+    network: VelocityMLP | CriticMLP | ValueMLP, observation: Array, action: Array | None = None
+) -> None:
+    """Refuses inputs of other shapes than the network was built for, naming both."""
+    name = type(network).__name__
+    if observation.shape != (network.observation_size,):
+        raise ValueError(
+            f"{name} was built for one observation of shape ({network.observation_size},), got "
+            f"shape {observation.shape}. Batches go through jax.vmap or flowguide.sample."
+        )
+    if action is not None and action.shape != network.action_shape:  # pyright: ignore[reportAttributeAccessIssue]
+        raise ValueError(
+            f"{name} was built for one action of shape {network.action_shape}, got shape "  # pyright: ignore[reportAttributeAccessIssue]
+            f"{action.shape}. Batches go through jax.vmap or flowguide.sample."
+        )

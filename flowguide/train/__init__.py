@@ -1,0 +1,11 @@
+from ._flow_matching import (
+    FlowMatching as FlowMatching,
+    flow_matching_loss as flow_matching_loss,
+)
+from ._iql import critic_loss as critic_loss, IQL as IQL, IQLState as IQLState, value_loss as value_loss
+from ._learner import (
+    AbstractLearner as AbstractLearner,
+    Jointly as Jointly,
+    LearnerState as LearnerState,
+)
+from ._loop import train as train
