@@ -36,7 +36,7 @@ def as_bounds(
                 f"{name} has shape {bound.shape}, which does not broadcast to the action shape "
                 f"{shape}."
             )
-        bounds.append(bound if bound.ndim else float(bound))
+        bounds.append(np.broadcast_to(bound, shape).copy() if bound.ndim else float(bound))
     low, high = bounds
     if not np.all(np.less(low, high)):
         raise ValueError(f"low must be below high everywhere, got low={low} and high={high}.")

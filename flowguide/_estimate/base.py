@@ -9,6 +9,11 @@ from .._policy import FlowPolicy
 class AbstractEstimate(eqx.Module):
     """Guesses the clean action that a noisy one will become; there the critic is differentiated."""
 
+    @property
+    def twice(self) -> "AbstractEstimate | None":
+        """The same estimate in a form that can be differentiated twice; None if it already can."""
+        return None
+
     @abc.abstractmethod
     def __call__(
         self,

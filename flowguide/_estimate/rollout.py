@@ -13,6 +13,10 @@ class RolloutEstimate(AbstractEstimate):
 
     adjoint: diffrax.AbstractAdjoint | None = None
 
+    @property
+    def twice(self):
+        return RolloutEstimate(diffrax.DirectAdjoint()) if self.adjoint is None else None
+
     def __call__(self, policy, t, action, observation):
         velocity = policy.velocity(t, action, observation)
         (clean,) = policy.solve(action, observation, t0=t, adjoint=self.adjoint).ys

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
@@ -148,7 +149,41 @@ class GuidedVelocity(AbstractGuidedVelocity):
     def __call__(
         self, t: Float[ArrayLike, ""], action: Float[Array, "*action"], observation: PyTree
     ) -> Float[Array, "*action"]:
-        return self.step(t, action, observation).velocity
+        inputs = (self, jnp.asarray(t), action, observation)
+        if self.guidance.jacobian.is_derivative and self.guidance.estimate.twice is not None:
+            return _velocity_with_own_gradient(inputs)
+        return _velocity(inputs)
+
+
+def _velocity(inputs: tuple[GuidedVelocity, Array, Array, PyTree]) -> Array:
+    guided, t, action, observation = inputs
+    return guided.step(t, action, observation).velocity
+
+
+# `bptt` has a derivative inside, and diffrax's fast adjoint can be differentiated once only.
+# So the field runs on the fast adjoint, and only its own gradient is taken through the slow one.
+_velocity_with_own_gradient = eqx.filter_custom_vjp(_velocity)
+
+
+@_velocity_with_own_gradient.def_fwd
+def _(perturbed, inputs):
+    del perturbed
+    return _velocity(inputs), None
+
+
+@_velocity_with_own_gradient.def_bwd
+def _(residuals, cotangent, perturbed, inputs):
+    del residuals
+    moving, fixed = eqx.partition(inputs, perturbed)
+
+    def slow(moving):
+        guided, *rest = eqx.combine(moving, fixed)
+        twice = guided.guidance.estimate.twice
+        return _velocity((eqx.tree_at(lambda g: g.guidance.estimate, guided, twice), *rest))
+
+    _, pullback = eqx.filter_vjp(slow, moving)
+    (gradient,) = pullback(cotangent)
+    return gradient
 
 
 def as_weight(weight: Any) -> Any:

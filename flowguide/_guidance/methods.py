@@ -147,8 +147,7 @@ def bptt(
 
     **Arguments:**
 
-    - `adjoint`: the `diffrax` adjoint of the inner solve; `None` for the policy's own. To
-        differentiate through a guided action once more, pass `diffrax.DirectAdjoint()`.
+    - `adjoint`: the `diffrax` adjoint of the inner solve; `None` for the policy's own.
     - `weight`, `shaping`, `gate`, `debug`: as in `flowguide.GradientGuidance`.
 
     **Returns:**

@@ -8,6 +8,9 @@ from jaxtyping import Array, Float
 class AbstractJacobian(eqx.Module):
     """How a gradient at the clean action is carried back to the noisy action."""
 
+    is_derivative: eqx.AbstractClassVar[bool]
+    """Whether the estimate is differentiated."""
+
     @abc.abstractmethod
     def __call__(
         self,

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import jax
 
 from .base import AbstractJacobian
@@ -5,6 +7,8 @@ from .base import AbstractJacobian
 
 class ExactJacobian(AbstractJacobian):
     """The transposed Jacobian of the estimate, by one vector-Jacobian product."""
+
+    is_derivative: ClassVar[bool] = True
 
     def __call__(self, estimate, action):
         clean_action, pullback, velocity = jax.vjp(estimate, action, has_aux=True)

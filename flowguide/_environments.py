@@ -1,0 +1,140 @@
+"""OGBench's environments, reset so that nothing in an episode is left to chance."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any, TYPE_CHECKING
+
+import numpy as np
+
+from ._checks import is_int
+
+# MuJoCo takes a second to import: whoever only trains or samples does not pay for it.
+if TYPE_CHECKING:
+    import gymnasium
+
+
+def make(name: str, **kwargs: Any) -> "gymnasium.Env":
+    """Makes the gymnasium environment of an OGBench dataset or task.
+
+    **Arguments:**
+
+    - `name`: of a dataset, with or without a task (`cube-single-play-v0`,
+        `cube-single-play-singletask-task1-v0`), or of an environment (`cube-single-v0`).
+    - `kwargs`: go to `gymnasium.make`.
+
+    **Returns:**
+
+    The environment. Reset it with `reset` for episodes that follow from a seed.
+
+    **Raises:**
+
+    `ValueError` for a name that is not OGBench's, or whose observations are pixels.
+    """
+    if name.startswith(("visual-", "powderworld-")):
+        raise ValueError(
+            f"{name!r} observes pixels. Only state-based environments are supported, such as "
+            "'cube-single-play-singletask-task1-v0'."
+        )
+    with _quiet():
+        import gymnasium
+        import ogbench
+
+        try:
+            if name in gymnasium.registry:
+                env = gymnasium.make(name, **kwargs)
+            else:
+                env = ogbench.make_env_and_datasets(name, env_only=True, **kwargs)
+        except gymnasium.error.DependencyNotInstalled:
+            raise
+        except gymnasium.error.Error as error:
+            raise ValueError(_unknown(name)) from error
+        if env.spec is None or not str(env.spec.entry_point).startswith("ogbench."):
+            raise ValueError(_unknown(name))
+        # OGBench's manipulation environments build a new action space at every access, so that
+        # seeding it would do nothing. Outside the environment at least, there is one.
+        if isinstance(env, gymnasium.Wrapper):
+            env.action_space = env.action_space
+    return env
+
+
+def reset(
+    env: "gymnasium.Env", seed: int, options: dict[str, Any] | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """Resets an OGBench environment so that the whole episode follows from the seed.
+
+    The same seed and the same actions give bit-identical observations, whatever the environment
+    has been through, in any process on the same machine. `env.reset(seed=seed)` does not: see the
+    comments.
+
+    This reseeds NumPy's *global* random state, which is what OGBench reads. In the teleport mazes
+    the steps read it too: there, nothing else may draw from it or reset another environment in the
+    same process during the episode.
+
+    **Arguments:**
+
+    - `env`: any OGBench environment, with any wrappers.
+    - `seed`: an integer of at least 0.
+    - `options`: as in `env.reset`, such as `{"task_id": 2}`.
+
+    **Returns:**
+
+    `(observation, info)`, as `env.reset` gives them.
+
+    **Raises:**
+
+    `ValueError` if the seed is no integer of at least 0 (None would be a random one).
+    """
+    if not is_int(seed) or seed < 0:
+        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}.")
+    # Three sources of randomness. Each has its own seed, or they would draw equal numbers.
+    #
+    # - `env.np_random` places the arm and the objects: the one that `env.reset(seed=...)` seeds.
+    # - NumPy's global state: a goal-conditioned environment draws its task from it, and the mazes
+    #   the noise on the start and the goal and where a teleport leads.
+    # - The action space: `reset` plays a few random actions at the goal, to record it settled. They
+    #   change the goal in `info`, and they outlive `reset`: `mjData` keeps the solver's warm start,
+    #   the controls, the contact forces (which are observed) and the clock.
+    numpy_seed, space_seed, env_seed = np.random.SeedSequence(int(seed)).generate_state(3).tolist()
+    np.random.seed(numpy_seed)
+    with _one_action_space(env.unwrapped, space_seed):
+        return env.reset(seed=env_seed, options=options)
+
+
+@contextlib.contextmanager
+def _one_action_space(env: "gymnasium.Env", seed: int) -> Iterator[None]:
+    """Seeds the action space that the environment itself samples from."""
+    with _quiet():
+        space = env.action_space
+        is_attribute = env.action_space is space
+    space.seed(seed)
+    if is_attribute:  # The mazes.
+        yield
+        return
+    # The manipulation environments: a property without a setter that builds a new space each time,
+    # seeded by the operating system. A subclass for this one object, for as long as it resets,
+    # leaves the class alone, which other environments of the process share.
+    kind = type(env)
+    env.__class__ = type(kind.__name__, (kind,), {"action_space": space})
+    try:
+        yield
+    finally:
+        env.__class__ = kind
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings that OGBench gives on every machine without a screen, and for float64
+    bounds of its own float32 action space."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="glfw")
+        warnings.filterwarnings("ignore", message=".*precision lowered by casting")
+        yield
+
+
+def _unknown(name: str) -> str:
+    return (
+        f"{name!r} is no OGBench environment. Expected a dataset's or a task's name, such as "
+        "'cube-single-play-v0', 'cube-single-play-singletask-task1-v0' or "
+        "'pointmaze-medium-navigate-singletask-task1-v0'."
+    )

@@ -1,0 +1,39 @@
+import dataclasses
+import os
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class Collect:
+    """Makes an OGBench dataset with the oracles inside the ogbench package, without a network.
+
+    Writes DATASET.npz and DATASET-val.npz (a tenth of the episodes) in OGBench's own format. The
+    same seed gives the same files, whatever the number of workers.
+    """
+
+    dataset: Annotated[str, tyro.conf.Positional]
+    """The dataset's name, such as cube-single-play-v0, scene-play-v0, puzzle-3x3-noisy-v0 or
+    pointmaze-medium-navigate-v0."""
+
+    episodes: int
+    """Episodes of the training file (the published sets have 1000 and more)."""
+
+    out: Path
+    """The folder that the files go into; made if missing."""
+
+    workers: int = len(os.sched_getaffinity(0))
+    """Worker processes. By default one for each core."""
+
+    seed: int = 0
+    """Every random number follows from it."""
+
+    def run(self) -> None:
+        from ..data import collect
+
+        file = collect(
+            self.dataset, self.episodes, self.out, workers=self.workers, seed=self.seed
+        )
+        print(f"Wrote {file} and {file.with_name(file.stem + '-val.npz').name}.")

@@ -1,0 +1,245 @@
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, TYPE_CHECKING
+
+from ._terminal import progress_bar, success_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..evaluate import Condition, Episode
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a demo collects, trains and plays."""
+
+    task: str
+    collect_episodes: int
+    horizon: int
+    hidden: tuple[int, ...]
+    discount: float
+    batch_size: int
+    steps: int
+    qgf_weights: tuple[float, ...]
+    ood_weights: tuple[float, ...]
+    both_weight: float
+    best_of_n: int
+    episodes: int
+    num_envs: int
+
+    def conditions(self) -> list["Condition"]:
+        from ..evaluate import Condition
+
+        return [
+            Condition(),
+            *(Condition("qgf", weight) for weight in self.qgf_weights),
+            *(Condition("ood", weight) for weight in self.ood_weights),
+            Condition("best_of_n", best_of_n=self.best_of_n),
+            Condition("qgf", self.both_weight, self.best_of_n),
+        ]
+
+
+CUBE = Plan(
+    task="cube-single-play-singletask-task1-v0",
+    collect_episodes=200,
+    horizon=5,
+    hidden=(256, 256, 256),
+    discount=0.99,
+    batch_size=256,
+    steps=12_000,
+    qgf_weights=(0.03, 0.1, 0.3),
+    ood_weights=(0.03, 0.1, 0.3),
+    both_weight=0.1,
+    best_of_n=4,
+    episodes=50,
+    num_envs=16,
+)
+
+MAZE = Plan(
+    task="pointmaze-medium-navigate-singletask-task1-v0",
+    collect_episodes=100,
+    horizon=5,
+    hidden=(128, 128, 128),
+    discount=0.99,
+    batch_size=256,
+    steps=4_000,
+    qgf_weights=(3.0, 10.0, 30.0),
+    ood_weights=(3.0, 10.0, 30.0),
+    both_weight=10.0,
+    best_of_n=4,
+    episodes=16,
+    num_envs=16,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """Shows a frozen flow policy getting better at test time on an OGBench robot task.
+
+    Collects a small cube-single-play-v0 dataset, trains a flow policy and a critic, and plays
+    paired episodes: unguided, with qgf and ood at several weights, best of n, and both. Prints a
+    table; writes results.jsonl, success.png, the dataset and the checkpoint. Run again, it reuses
+    what is finished. About 5 minutes on two cores; no network is needed.
+    """
+
+    out: Path
+    """The folder for everything; made if missing."""
+
+    quick: bool = False
+    """The same on pointmaze-medium-navigate-singletask-task1-v0, in about a minute."""
+
+    seed: int = 0
+    """Seed of the data, the training and the episodes."""
+
+    def run(self) -> None:
+        run(MAZE if self.quick else CUBE, self.out, self.seed)
+
+
+def run(plan: Plan, out: Path, seed: int) -> None:
+    """Does what is not done yet, in order: data, training, episodes, report."""
+    from rich.console import Console
+
+    console = Console()
+    started = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(plan, out, seed)
+    console.rule(f"flowguide demo: {plan.task}")
+    _collect(plan, out, seed, console)
+    policy, critic = _train(plan, out, seed, console)
+    episodes = _evaluate(plan, out, seed, policy, critic, console)
+    _report(plan, out, episodes, console)
+    console.print(f"Done in {time.perf_counter() - started:.0f} s. Everything is in {out}.")
+
+
+def _claim(plan: Plan, out: Path, seed: int) -> None:
+    """Refuses a folder that holds the demo of another plan: its results must not be mixed in."""
+    text = json.dumps({**dataclasses.asdict(plan), "seed": seed}, indent=2) + "\n"
+    file = out / "plan.json"
+    if file.exists() and file.read_text() != text:
+        raise ValueError(
+            f"{out} holds the demo of another plan or seed ({file} differs from this one). Choose "
+            "another --out, or delete the folder."
+        )
+    file.write_text(text)
+
+
+def _collect(plan: Plan, out: Path, seed: int, console: "Console") -> None:
+    from ..data import collect, dataset_name
+
+    name = dataset_name(plan.task)
+    if (out / f"{name}.npz").exists() and (out / f"{name}-val.npz").exists():
+        console.print(f"[bold]1/4[/] The dataset is there already: {out / name}.npz")
+        return
+    console.print(f"[bold]1/4[/] Collecting {plan.collect_episodes} episodes of {name}")
+    collect(name, plan.collect_episodes, out, workers=len(os.sched_getaffinity(0)), seed=seed)
+
+
+def _train(plan: Plan, out: Path, seed: int, console: "Console") -> tuple[Any, Any]:
+    from .. import load, save
+
+    folder = out / "checkpoint"
+    if (folder / "config.json").exists():
+        console.print(f"[bold]2/4[/] Policy and critic are trained already: {folder}")
+        return load(folder)
+    console.print(f"[bold]2/4[/] Training a flow policy and a critic, {plan.steps:,} updates")
+    policy, critic = _learn(plan, out, seed, console)
+    save(folder, policy, critic)
+    return policy, critic
+
+
+def _learn(plan: Plan, out: Path, seed: int, console: "Console") -> tuple[Any, Any]:
+    import jax
+
+    from .. import FlowPolicy, nn
+    from ..data import load_ogbench, Windows
+    from ..train import FlowMatching, IQL, Jointly, train
+
+    dataset, _ = load_ogbench(plan.task, out)
+    console.print(f"    {len(dataset):,} rows, {dataset.success_share:.1%} of them successes")
+    windows = Windows(dataset, plan.horizon, plan.discount)
+    observation_size = dataset.observations.shape[1]
+    action_shape = (plan.horizon, dataset.actions.shape[1])
+    learner = Jointly(
+        {
+            "policy": FlowMatching(
+                lambda key: nn.VelocityMLP(observation_size, action_shape, plan.hidden, key=key)
+            ),
+            "critic": IQL(
+                lambda key: nn.critic_ensemble(
+                    2, observation_size, action_shape, plan.hidden, stacked=False, key=key
+                ),
+                lambda key: nn.ValueMLP(observation_size, plan.hidden, key=key),
+            ),
+        }
+    )
+    with progress_bar(console, "updates") as bar:
+        task = bar.add_task("train", total=plan.steps, note="")
+
+        def on_log(done: int, losses: dict[str, float]) -> None:
+            note = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            bar.update(task, completed=done, note=note)
+
+        key = jax.random.key(seed)
+        state = train(
+            learner,
+            windows,
+            steps=plan.steps,
+            batch_size=plan.batch_size,
+            key=key,
+            log_every=500,
+            on_log=on_log,
+        )
+    return FlowPolicy(state["policy"].model, action_shape), state["critic"].target_critic
+
+
+def _evaluate(
+    plan: Plan, out: Path, seed: int, policy: Any, critic: Any, console: "Console"
+) -> list["Episode"]:
+    from ..evaluate import evaluate, read_episodes, write_episodes
+
+    file = out / "results.jsonl"
+    finished = read_episodes(file)
+    # Drops the half line that a killed run may have left.
+    write_episodes(file, finished)
+    conditions = plan.conditions()
+    total = len(conditions) * plan.episodes
+    console.print(
+        f"[bold]3/4[/] Playing {plan.episodes} paired episodes in {len(conditions)} conditions "
+        f"({len(finished)} of {total} are there already)"
+    )
+    with progress_bar(console, "episodes") as bar, file.open("a") as lines:
+        task = bar.add_task("play", total=total, completed=len(finished), note="")
+
+        def on_episode(episode: "Episode") -> None:
+            lines.write(episode.to_json() + "\n")
+            lines.flush()
+            bar.update(task, advance=1, note=str(episode.condition.label))
+
+        played = evaluate(
+            policy,
+            critic,
+            plan.task,
+            conditions,
+            range(plan.episodes),
+            train_seed=seed,
+            num_envs=plan.num_envs,
+            finished=finished,
+            on_episode=on_episode,
+        )
+    episodes = [*finished, *played]
+    write_episodes(file, episodes)
+    return episodes
+
+
+def _report(plan: Plan, out: Path, episodes: list["Episode"], console: "Console") -> None:
+    from ..evaluate import plot_success, summarise
+
+    console.print("[bold]4/4[/] Success, with 95% Wilson intervals")
+    console.print(success_table(summarise(episodes)))
+    plot_success(episodes, out / "success.png", plan.task)
+    for name in ("success.png", "results.jsonl", "checkpoint"):
+        console.print(f"    {out / name}")

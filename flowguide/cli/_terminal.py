@@ -1,0 +1,62 @@
+"""What the commands show in a terminal."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from ..evaluate import Condition, Success
+
+
+def progress_bar(console: "Console", unit: str) -> "Progress":
+    """A bar with count, speed, time left and a note (the task's field `note`)."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.1f} {unit}/s", style="cyan")
+
+    return Progress(
+        TextColumn("    {task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        Speed(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+        console=console,
+    )
+
+
+def success_table(found: "dict[Condition, Success]") -> "Table":
+    """Conditions with their success rates, one a row."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    table.add_column("method")
+    for name in ("weight", "best of", "episodes", "success"):
+        table.add_column(name, justify="right")
+    table.add_column("95% interval")
+    for condition, rate in found.items():
+        table.add_row(
+            condition.method,
+            f"{condition.weight:g}" if condition.weight else "-",
+            str(condition.best_of_n) if condition.best_of_n > 1 else "-",
+            str(rate.count),
+            f"{rate.rate:.2f}",
+            f"[{rate.low:.2f}, {rate.high:.2f}]",
+        )
+    return table

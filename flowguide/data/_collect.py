@@ -1,0 +1,210 @@
+import functools
+import multiprocessing
+import multiprocessing.process
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator as Yields, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from .._checks import as_positive_int, is_int
+from ._generate import Episode, Generator, Recipe, RECIPES, SUPPORTED
+from ._ogbench import dataset_name
+
+
+def collect(
+    dataset: str,
+    episodes: int,
+    out: str | os.PathLike,
+    *,
+    workers: int = 1,
+    seed: int = 0,
+    max_episode_steps: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Makes an OGBench dataset with the oracles inside the ogbench package, without a network.
+
+    Writes `<dataset>.npz` and `<dataset>-val.npz` in OGBench's format, which `load_ogbench` and
+    `ogbench.make_env_and_datasets` read. Files of that name are replaced. The same seed gives the
+    same bytes for any number of workers.
+
+    The workers are processes that import the calling script: call this under
+    `if __name__ == "__main__":`. All episodes are held in memory until they are written.
+
+    **Arguments:**
+
+    - `dataset`: such as `cube-single-play-v0`, `scene-noisy-v0`, `puzzle-3x3-play-v0` or
+        `pointmaze-medium-navigate-v0`.
+    - `episodes`: of the training file. The validation file has a tenth of it, at least 1.
+    - `out`: the folder for the files; made if missing.
+    - `workers`: how many processes play episodes.
+    - `seed`: an integer of at least 0. Episode number `i` follows from `(seed, i)` alone; those of
+        the validation file are numbered after those of the training file.
+    - `max_episode_steps`: the length of an episode; by default that of the published dataset.
+    - `progress`: whether to show a progress bar.
+
+    **Returns:**
+
+    The path of the training file.
+
+    **Raises:**
+
+    `ValueError` for a dataset that cannot be made this way (saying which can) or an argument out of
+    range, `NotADirectoryError` if `out` is a file, `RuntimeError` if a worker process dies.
+    """
+    recipe = _recipe(dataset)
+    train = as_positive_int("episodes", episodes)
+    workers = as_positive_int("workers", workers)
+    if not is_int(seed) or seed < 0:
+        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}.")
+    steps = recipe.steps
+    if max_episode_steps is not None:
+        steps = as_positive_int("max_episode_steps", max_episode_steps)
+    folder = _folder(out)
+
+    total = train + max(train // 10, 1)
+    play = functools.partial(_play, recipe, steps, int(seed))
+    done: list[Episode] = []
+    with (
+        # Closed at once, also on Ctrl-C: else Python would play all episodes before it exits.
+        closing(_in_processes(play, total, min(workers, total))) as played,
+        _bar(dataset, total, shown=progress) as advance,
+    ):
+        for episode in played:
+            done.append(episode)
+            advance()
+
+    file = folder / f"{dataset}.npz"
+    # Validation first, with no older training file beside it: where there is a training file, there
+    # is the validation file that belongs to it, whenever this process is killed.
+    file.unlink(missing_ok=True)
+    _write(folder / f"{dataset}-val.npz", done[train:])
+    _write(file, done[:train])
+    return file
+
+
+def _recipe(dataset: str) -> Recipe:
+    if dataset in RECIPES:
+        return RECIPES[dataset]
+    if dataset_name(dataset) in RECIPES:
+        reason = f"is a task. Its dataset is {dataset_name(dataset)!r}"
+    elif dataset.startswith(("visual-", "powderworld-")):
+        reason = "is made of pixels, not of states, and cannot be made here"
+    elif dataset.startswith(("ant", "humanoid")):
+        reason = (
+            "was played by trained networks that are not in the ogbench package, and cannot be "
+            "made here: download it with `ogbench.download_datasets`"
+        )
+    else:
+        reason = "is no dataset that can be made here"
+    raise ValueError(f"{dataset!r} {reason}. Expected one of {SUPPORTED}.")
+
+
+def _folder(out: str | os.PathLike) -> Path:
+    folder = Path(out).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"out must be a folder, but {folder} is a file.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@functools.cache
+def _generator(recipe: Recipe, steps: int) -> Generator:
+    """This process's only environment: to build one takes longer than an episode."""
+    return Generator(recipe, steps)
+
+
+def _play(recipe: Recipe, steps: int, seed: int, index: int) -> Episode:
+    return _generator(recipe, steps).episode(seed, index)
+
+
+def _in_processes(
+    play: Callable[[int], Episode], total: int, workers: int
+) -> Yields[Episode, None, None]:
+    """Yields `play(0)`, `play(1)`, ... in order.
+
+    One worker is a process, too: `play` reseeds NumPy's global state, which the caller's process
+    may be using. They are never forked from the caller: it may hold JAX's threads, and a fork of
+    those can hang.
+    """
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("forkserver"),
+        initializer=_start_worker,
+    )
+    try:
+        yield from pool.map(play, range(total))
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "A worker process died, and no file was written. Either it was killed (out of memory? "
+            "try fewer workers), or the calling script starts the collection while it is being "
+            'imported: call `collect` under `if __name__ == "__main__":`.'
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    # Ctrl-C reaches all processes of the terminal. The caller's decides; workers finish quietly.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A pool's workers wait for work for ever if the caller is killed, because each of them holds
+    # the pipe's other end, too.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+
+
+def _exit_after(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def _bar(dataset: str, total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("episodes, {task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not shown,
+    )
+    with bar:
+        task = bar.add_task(dataset, total=total, rate="starting")
+
+        def advance() -> None:
+            bar.advance(task)
+            elapsed = bar.tasks[task].elapsed
+            if elapsed:
+                bar.update(task, rate=f"{bar.tasks[task].completed / elapsed:.2f}/s")
+
+        yield advance
+
+
+def _write(file: Path, episodes: list[Episode]) -> None:
+    """Joins the episodes, emptying them, into a file that is whole or not there."""
+    partial = file.with_name(file.name + ".partial")
+    # Key by key, so that the data are never in memory twice.
+    arrays = {
+        key: np.concatenate([episode.pop(key) for episode in episodes]) for key in list(episodes[0])
+    }
+    with open(partial, "wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, file)

@@ -1,0 +1,60 @@
+import os
+from collections.abc import Sequence
+
+from ._conditions import UNGUIDED
+from ._episodes import Episode
+from ._statistics import Success, summarise
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; a marker goes with each.
+_STYLES = [("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v")]
+
+
+def plot_success(episodes: Sequence[Episode], file: str | os.PathLike, title: str) -> None:
+    """Draws success against guidance weight, with 95% Wilson intervals, as a PNG.
+
+    Conditions without a weight (unguided, best of n) are horizontal lines with their interval.
+
+    **Arguments:**
+
+    - `episodes`: of any number of conditions.
+    - `file`: where the picture goes.
+    - `title`: above it, such as the task.
+    """
+    # Not pyplot: a library must not touch the caller's figures or backend.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    found = summarise(episodes)
+    figure = Figure(figsize=(7.2, 4.4), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    curves: dict[str, list[tuple[float, Success]]] = {}
+    for condition, rate in found.items():
+        curves.setdefault(condition.label, []).append((condition.weight, rate))
+    styles = iter(_STYLES)
+    for label, points in curves.items():
+        without_weight = points[0][0] == 0
+        color, marker = ("0.45", "") if label == UNGUIDED else next(styles, ("black", "x"))
+        if without_weight:
+            rate = points[0][1]
+            axes.axhline(rate.rate, color=color, linestyle="--", linewidth=1.4, label=label)
+            axes.axhspan(rate.low, rate.high, color=color, alpha=0.10, linewidth=0)
+            continue
+        weights = [weight for weight, _ in points]
+        rates = [rate.rate for _, rate in points]
+        errors = [[r.rate - r.low for _, r in points], [r.high - r.rate for _, r in points]]
+        axes.errorbar(
+            weights, rates, errors, color=color, marker=marker, capsize=3, linewidth=1.6, label=label
+        )
+    count = sorted({rate.count for rate in found.values()})
+    episodes_each = f"{count[0]}" if len(count) == 1 else f"{count[0]} to {count[-1]}"
+    axes.set_title(f"{title}\n{episodes_each} episodes each, 95% Wilson intervals", fontsize=10)
+    axes.set_xlabel("guidance weight")
+    axes.set_ylabel("success rate")
+    if any(points[0][0] != 0 for points in curves.values()):
+        axes.set_xscale("log")
+    axes.set_ylim(-0.03, 1.03)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(file)
