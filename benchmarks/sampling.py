@@ -8,15 +8,17 @@ by min, 10 Euler steps.
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import flowguide
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from flowguide import nn
 from measure import interleaved, matrix_product, print_machine
+
+import flowguide
+from flowguide import nn
 
 OBSERVATION, ACTION, HIDDEN, STEPS, MEMBERS = 28, (25,), (512,) * 4, 10, 2
 WEIGHT = 0.1
@@ -142,8 +144,8 @@ def main(settings: Settings) -> None:
             difference = jnp.max(jnp.abs(ours(noise, observations) - plain(noise, observations)))
             # The time embedding turns one rounding of t into 1e-3 radians.
             assert difference < 5e-3, f"{method} differs from the plain loop by {difference}"
-            calls[f"{method} ours"] = lambda f=ours: f(noise, observations)
-            calls[f"{method} plain"] = lambda f=plain: f(noise, observations)
+            calls[f"{method} ours"] = partial(ours, noise, observations)
+            calls[f"{method} plain"] = partial(plain, noise, observations)
         times = interleaved(calls, settings.seconds)
         peak = product_operations / np.median(times["product"])
         print(f"batch {batch}, matrix-product peak {peak / 1e9:.0f} GFLOP/s, ", end="")

@@ -9,8 +9,8 @@ field is the exact one of the mixture, so nothing is trained and nothing is appr
 
 import dataclasses
 from pathlib import Path
+from typing import Any, cast
 
-import flowguide
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +19,8 @@ from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+import flowguide
 
 MODES = np.array([-2.0, 0.0, 1.0], np.float32)
 MODE_STD = 0.15
@@ -89,7 +91,7 @@ def main(settings: Settings) -> None:
     figure = Figure(figsize=(12, 7.6), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     layout = [["unguided", *(f"{m} {w:g}" for w in WEIGHTS)] for m in METHODS]
-    axes = figure.subplot_mosaic(layout, sharex=True, sharey=True)  # pyright: ignore[reportArgumentType]
+    axes: Any = figure.subplot_mosaic(cast(Any, layout), sharex=True, sharey=True)
     print(f"{'method':>12} {'mean Q':>9} {'|a - a*| < 0.3':>15} {'between modes':>14}")
     for name, trace in panels.items():
         times, actions = np.asarray(trace.times), np.asarray(trace.actions)[..., 0]

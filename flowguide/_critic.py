@@ -105,8 +105,8 @@ def critic_gradient(
 
     def value_and_members(action):
         if isinstance(critic, Ensemble):
-            members = critic.values(observation, action)
-            return evaluate(lambda o, a: critic.reduce(members), observation, action), members
+            ensemble, members = critic, critic.values(observation, action)
+            return evaluate(lambda o, a: ensemble.reduce(members), observation, action), members
         value = evaluate(critic, observation, action)
         return value, value[None]
 

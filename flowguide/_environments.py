@@ -36,10 +36,11 @@ def make(name: str, **kwargs: Any) -> "gymnasium.Env":
             f"{name!r} observes pixels. Only state-based environments are supported, such as "
             "'cube-single-play-singletask-task1-v0'."
         )
-    with _quiet():
+    with quiet():
         import gymnasium
         import ogbench
 
+        env: Any
         try:
             if name in gymnasium.registry:
                 env = gymnasium.make(name, **kwargs)
@@ -104,7 +105,7 @@ def reset(
 @contextlib.contextmanager
 def _one_action_space(env: "gymnasium.Env", seed: int) -> Iterator[None]:
     """Seeds the action space that the environment itself samples from."""
-    with _quiet():
+    with quiet():
         space = env.action_space
         is_attribute = env.action_space is space
     space.seed(seed)
@@ -123,7 +124,7 @@ def _one_action_space(env: "gymnasium.Env", seed: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the warnings that OGBench gives on every machine without a screen, and for float64
     bounds of its own float32 action space."""
     with warnings.catch_warnings():

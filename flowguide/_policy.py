@@ -1,6 +1,6 @@
 import abc
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import diffrax
 import equinox as eqx
@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
 from ._checks import as_bounds, as_positive_int, as_shape
-from ._velocity import VelocityField, check_velocity, velocity_step
-
+from ._velocity import check_velocity, velocity_step, VelocityField
 
 MAX_CHECKPOINTS = 64
+Bound: TypeAlias = float | np.ndarray
 
 
 class Trace(eqx.Module):
@@ -53,8 +53,10 @@ class AbstractPolicy(eqx.Module):
     policies can be compared on the same noise. Unbatched: use `flowguide.sample` or `jax.vmap`.
     """
 
-    low: eqx.AbstractVar[float | np.ndarray]
-    high: eqx.AbstractVar[float | np.ndarray]
+    @property
+    @abc.abstractmethod
+    def bounds(self) -> tuple[Bound, Bound]:
+        """The lowest and the highest action, numbers or arrays of the action's shape."""
 
     @property
     @abc.abstractmethod
@@ -123,8 +125,8 @@ class FlowPolicy(AbstractPolicy):
     num_steps: int = eqx.field(static=True)
     # Floats or numpy arrays, never jax arrays: bounds are no parameters, and
     # `eqx.filter(policy, eqx.is_inexact_array)` must not hand them to an optimiser.
-    low: float | np.ndarray
-    high: float | np.ndarray
+    low: Bound
+    high: Bound
     stepsize_controller: diffrax.AbstractStepSizeController
     adjoint: diffrax.AbstractAdjoint
     max_steps: int = eqx.field(static=True)
@@ -163,6 +165,10 @@ class FlowPolicy(AbstractPolicy):
         self.adjoint = adjoint
 
     @property
+    def bounds(self) -> tuple[Bound, Bound]:
+        return self.low, self.high
+
+    @property
     def noise_shape(self) -> tuple[int, ...]:
         return self.action_shape
 
@@ -180,7 +186,7 @@ class FlowPolicy(AbstractPolicy):
         action: Float[Array, "*action"],
         observation: PyTree,
         *,
-        t0: Float[ArrayLike, ""] = 0.0,
+        t0: float | Float[Array, ""] = 0.0,
         saveat: diffrax.SaveAt = diffrax.SaveAt(t1=True),
         adjoint: diffrax.AbstractAdjoint | None = None,
     ) -> diffrax.Solution:
@@ -213,16 +219,30 @@ class FlowPolicy(AbstractPolicy):
             max_steps=self.max_steps,
         )
 
+    def finish(
+        self,
+        action: Float[Array, "*action"],
+        observation: PyTree,
+        *,
+        t0: float | Float[Array, ""] = 0.0,
+        adjoint: diffrax.AbstractAdjoint | None = None,
+    ) -> Float[Array, "*action"]:
+        """The finished action that the flow reaches from `action` at `t0`; see `solve`."""
+        ends: Any = self.solve(action, observation, t0=t0, adjoint=adjoint).ys
+        return self.clip(ends[-1])
+
+    # Compiled even when called alone: traced anew at each call, ten steps take a second.
+    @eqx.filter_jit
     def from_noise(
         self, noise: Float[Array, "*action"], observation: PyTree
     ) -> Float[Array, "*action"]:
         noise = self._checked(noise, observation)
-        (action,) = self.solve(noise, observation).ys
-        return self.clip(action)
+        return self.finish(noise, observation)
 
+    @eqx.filter_jit
     def trace(self, noise: Float[Array, "*action"], observation: PyTree) -> Trace:
         noise = self._checked(noise, observation)
-        path = self.solve(noise, observation, saveat=diffrax.SaveAt(t0=True, t1=False, steps=True))
+        path: Any = self.solve(noise, observation, saveat=diffrax.SaveAt(t0=True, steps=True))
         is_used = jnp.isfinite(path.ts)
         ts = jnp.where(is_used, path.ts, 0)
         ys = jnp.where(_expand(is_used, path.ys), path.ys, 0)

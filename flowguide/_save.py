@@ -171,8 +171,8 @@ def _construct(description: Any, where: str) -> Any:
             description["action_shape"],
             solver=_one_of(description["solver"], _SOLVERS, f"{where}.solver")(),
             num_steps=description["num_steps"],
-            low=description["low"],
-            high=description["high"],
+            low=np.asarray(description["low"]),
+            high=np.asarray(description["high"]),
             stepsize_controller=_construct_controller(description["stepsize_controller"]),
             max_steps=description["max_steps"],
         )

@@ -38,7 +38,10 @@ class VelocityStep(eqx.Module):
 class AbstractGuidedVelocity(eqx.Module):
     """A velocity field that adds guidance to another one, and can tell what it added."""
 
-    base: eqx.AbstractVar[VelocityField]
+    @property
+    @abc.abstractmethod
+    def base(self) -> VelocityField:
+        """The field that guidance was added to."""
 
     @abc.abstractmethod
     def step(

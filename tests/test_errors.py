@@ -1,12 +1,13 @@
 """Bad input, as a user meets it: without the type checker that the other tests run under."""
 
-import flowguide as fg
 import jax.numpy as jnp
 import jax.random as jr
 import jaxtyping
 import numpy as np
 import optax
 import pytest
+
+import flowguide as fg
 
 from .helpers import mlp_critic, mlp_policy, observation, OBSERVATION_SIZE
 
@@ -50,7 +51,9 @@ def test_velocity_of_another_shape_than_the_action(key):
         policy(jnp.zeros(7), key=key)
 
 
-@pytest.mark.parametrize("make", [lambda k: mlp_policy(k), lambda k: fg.guide(mlp_policy(k), mlp_critic(k))])
+@pytest.mark.parametrize(
+    "make", [lambda k: mlp_policy(k), lambda k: fg.guide(mlp_policy(k), mlp_critic(k))]
+)
 def test_batched_observation_passed_unbatched(key, make):
     with pytest.raises(ValueError, match=r"one observation of shape \(7,\), got shape \(4, 7\)"):
         make(key)(jnp.zeros((4, OBSERVATION_SIZE)), key=key)
@@ -109,7 +112,7 @@ def test_grad_step_arguments():
     with pytest.raises(ValueError, match="steps must be an integer of at least 1, got -1"):
         fg.grad_step(0.1, steps=-1)
     with pytest.raises(ValueError, match="step_size must be a number"):
-        fg.grad_step(lambda t: t)
+        fg.grad_step(lambda t: t)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("second", ["qgf", "bptt"])

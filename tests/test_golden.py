@@ -6,11 +6,12 @@ The folder lies beside the checkout in development and is no part of the project
 from pathlib import Path
 
 import equinox as eqx
-import flowguide as fg
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import flowguide as fg
 from flowguide import nn
 
 FILE = Path(__file__).resolve().parents[2] / "shared" / "golden" / "official_qgf.npz"

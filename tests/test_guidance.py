@@ -1,6 +1,7 @@
+import functools
+
 import diffrax
 import equinox as eqx
-import flowguide as fg
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -9,8 +10,11 @@ import optax
 import pytest
 from hypothesis import given, strategies as st
 
+import flowguide as fg
+
 from .helpers import (
     ACTION_SHAPES,
+    Affine,
     affine_policy,
     GRADIENT_METHODS,
     GUIDANCES,
@@ -56,23 +60,39 @@ def test_qgf_at_the_end_equals_ood(seed, weight):
     np.testing.assert_array_equal(*ends)
 
 
-@given(seed=seeds, weight=weights, num_steps=st.integers(1, 8))
+class Linear(eqx.Module):
+    slope: jax.Array
+
+    def __call__(self, observation, action):
+        return self.slope @ action + observation.sum()
+
+
+def observation_velocity(t, action, observation):
+    # Does not depend on the action, so that a shift is not carried on by the flow.
+    return t * observation[:3]
+
+
+class Backwards(eqx.Module):
+    """The same flow as a model with noise at t = 1 would have learnt it."""
+
+    velocity: Affine
+
+    def __call__(self, t, action, observation):
+        return -self.velocity(1 - t, action, observation)
+
+
+@given(seed=seeds, weight=weights, num_steps=st.integers(1, 4))
 def test_linear_critic_shifts_every_action_by_the_same_amount(seed, weight, num_steps):
     key = jr.key(seed)
-    slope = jr.normal(key, (3,))
-
-    def velocity(t, action, observation):
-        # Does not depend on the action, so that the shift is not carried on by the flow.
-        return t * observation[:3]
-
-    policy = fg.FlowPolicy(velocity, (3,), num_steps=num_steps, low=-jnp.inf, high=jnp.inf)
-    guided = fg.guide(policy, lambda o, a: slope @ a + o.sum(), "qgf", weight=weight)
+    critic = Linear(jr.normal(key, (3,)))
+    policy = fg.FlowPolicy(
+        observation_velocity, (3,), num_steps=num_steps, low=-jnp.inf, high=jnp.inf
+    )
+    guided = fg.guide(policy, critic, "qgf", weight=weight)
     noise, o = jr.normal(key, (5, 3)), observation(key)
-    shift = jax.vmap(guided.from_noise, (0, None))(noise, o) - jax.vmap(
-        policy.from_noise, (0, None)
-    )(noise, o)
+    shift = jax.vmap(lambda n: act(guided, n, o) - act(policy, n, o))(noise)
     # The steps add up to 1, whatever their number.
-    expected = np.broadcast_to(weight * np.asarray(slope), (5, 3))
+    expected = np.broadcast_to(weight * np.asarray(critic.slope), (5, 3))
     np.testing.assert_allclose(shift, expected, atol=1e-5)
 
 
@@ -123,28 +143,31 @@ def test_closed_form_for_an_affine_field(key, method):
     np.testing.assert_allclose(guided.from_noise(noise, o), expected, atol=1e-5)
 
 
+def act_on_a_quadratic(method, solver, num_steps, controller):
+    key = jr.key(5678)
+    policy = affine_policy(key, solver=solver, num_steps=num_steps, stepsize_controller=controller)
+    guided = fg.guide(policy, quadratic_critic(jr.fold_in(key, 1)), method, weight=0.3)
+    return act(guided, jr.normal(key, (3,)), observation(key))
+
+
+@functools.cache
+def act_finely(method):
+    return act_on_a_quadratic(method, diffrax.Heun(), 60, diffrax.ConstantStepSize())
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("method", GRADIENT_METHODS)
+@pytest.mark.parametrize("method", ["ood", "qgf", "bptt"])
 @pytest.mark.parametrize("adaptive", [False, True])
-def test_guided_policies_take_any_solver_and_controller(key, solver, method, adaptive):
+def test_guided_policies_take_any_solver_and_controller(solver, method, adaptive):
     if adaptive and solver == "Euler":
         pytest.skip("Euler estimates no error, so diffrax cannot adapt its steps.")
-    critic = quadratic_critic(jr.fold_in(key, 1))
-    noise, o = jr.normal(key, (3,)), observation(key)
-
-    def action(solver, num_steps, controller):
-        policy = affine_policy(
-            key, solver=solver, num_steps=num_steps, stepsize_controller=controller
-        )
-        return act(fg.guide(policy, critic, method, weight=0.3), noise, o)
-
-    fine = action(diffrax.Heun(), 200, diffrax.ConstantStepSize())
     controller = diffrax.ConstantStepSize()
     if adaptive:
-        controller = diffrax.PIDController(rtol=1e-4, atol=1e-4)
-    found = action(SOLVERS[solver], 10, controller)
+        controller = diffrax.PIDController(rtol=1e-3, atol=1e-3)
+    found = act_on_a_quadratic(method, SOLVERS[solver], 10, controller)
     # At 10 steps a first-order solver, and an inner solve on few steps, are that far off.
-    np.testing.assert_allclose(found, fine, atol=0.5 if solver == "Euler" else 0.1)
+    tolerance = 0.5 if solver == "Euler" else 0.1
+    np.testing.assert_allclose(found, act_finely(method), atol=tolerance)
 
 
 def test_bptt_takes_any_adjoint(key):
@@ -208,8 +231,9 @@ def test_optax_shapes_the_gradient(key):
 @given(seed=seeds, scale=st.floats(0, 5, width=32), floor=st.floats(0, 1, width=32))
 def test_disagreement_gate(seed, scale, floor):
     key = jr.key(seed)
-    policy, critic = affine_policy(key), fg.Ensemble(
-        [quadratic_critic(k) for k in jr.split(key, 3)], "mean"
+    policy, critic = (
+        affine_policy(key),
+        fg.Ensemble([quadratic_critic(k) for k in jr.split(key, 3)], "mean"),
     )
     action, o, t = jr.normal(key, (3,)), observation(key), jnp.array(0.5)
 
@@ -232,21 +256,21 @@ def test_a_gradient_that_is_not_finite_leaves_the_step_unguided(key):
     noise, o = jr.normal(key, (3,)), observation(key)
     guided = fg.guide(policy, critic, "ood", weight=0.1)
     trace = guided.trace(noise, o)
-    is_bad = ~np.isfinite(np.sqrt(np.asarray(trace.actions[:-1]))).all(axis=1)
+    is_bad = (np.asarray(trace.actions[:-1]) <= 0).any(axis=1)
     assert trace.num_nonfinite == is_bad.sum() > 0
     assert not np.any(np.asarray(trace.guidance[:-1])[is_bad])
     assert np.all(np.isfinite(np.asarray(guided.from_noise(noise, o))))
 
 
-@given(seed=seeds, n=st.integers(1, 5))
+@given(seed=seeds, n=st.integers(1, 3))
 def test_best_of_n(seed, n):
     key = jr.key(seed)
     policy, critic = mlp_policy(key), mlp_critic(key)
     best = fg.guide(policy, critic, fg.best_of_n(n))
     noise, o = jr.normal(key, best.noise_shape), observation(key)
     chosen = act(best, noise, o)
-    candidates = jax.vmap(policy.from_noise, (0, None))(noise, o)
-    values = jax.vmap(critic, (None, 0))(o, candidates)
+    candidates = jax.vmap(lambda n: act(policy, n, o))(noise)
+    values = jax.vmap(lambda a: critic(o, a))(candidates)
     # Never below the first candidate, and the best of all of them.
     np.testing.assert_allclose(critic(o, chosen), values.max(), atol=1e-5)
     shuffled = act(best, jr.permutation(jr.fold_in(key, 1), noise, axis=0), o)
@@ -374,12 +398,8 @@ def test_a_critic_that_reads_part_of_the_action_guides_that_part(key, action_sha
 def test_a_reversed_field_gives_the_same_actions(seed):
     key = jr.key(seed)
     policy, critic = affine_policy(key, num_steps=8), quadratic_critic(key)
-
-    def backwards(t, action, observation):
-        # The same flow as a model with noise at t = 1 would have learnt it.
-        return -policy.velocity(1 - t, action, observation)
-
-    adapted = eqx.tree_at(lambda p: p.velocity, policy, fg.reverse_time(backwards))
+    backwards = fg.reverse_time(Backwards(policy.velocity))
+    adapted = eqx.tree_at(lambda p: p.velocity, policy, backwards)
     noise, o = jr.normal(key, (3,)), observation(key)
     for method in ("qgf", "bptt"):
         np.testing.assert_allclose(
@@ -420,7 +440,7 @@ def test_an_ensemble_of_separate_members_equals_the_stacked_one(key):
 def test_a_batch_of_observations_guided_at_once(key):
     policy, critic = mlp_policy(key), mlp_critic(key)
     observations = jr.normal(key, (6, OBSERVATION_SIZE))
-    for name, guidance in GUIDANCES.items():
-        actions = fg.sample(fg.guide(policy, critic, guidance), observations, key=key)
+    for name in ("qgf", "bptt", "grad_step", "qgf then best_of_n"):
+        actions = fg.sample(fg.guide(policy, critic, GUIDANCES[name]), observations, key=key)
         assert actions.shape == (6, 3), name
         assert np.all(np.abs(actions) <= 1), name

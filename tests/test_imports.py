@@ -18,6 +18,7 @@ def test_every_public_name_is_public():
     for name in ("guide", "sample", "FlowPolicy", "Ensemble", "reverse_time", "save", "load"):
         assert getattr(flowguide, name).__doc__
     for name in ("qgf", "qgf_jacobian", "ode", "bptt", "ood", "best_of_n", "grad_step"):
-        assert "Source:" in getattr(flowguide, name).__doc__ or "cite" in getattr(
-            flowguide, name
-        ).__doc__
+        assert (
+            "Source:" in getattr(flowguide, name).__doc__
+            or "cite" in getattr(flowguide, name).__doc__
+        )

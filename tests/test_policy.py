@@ -1,11 +1,14 @@
+from typing import Any
+
 import diffrax
 import equinox as eqx
-import flowguide as fg
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+
+import flowguide as fg
 
 from .helpers import (
     ACTION_SHAPES,
@@ -60,7 +63,8 @@ def test_any_solver_and_controller_reaches_the_closed_form(key, solver, adaptive
 
 
 def test_bounds_may_differ_by_dimension(key):
-    low, high = np.array([-0.1, -1.0, 0.2]), np.array([0.1, 0.0, 0.3])
+    low = np.array([-0.1, -1.0, 0.2], np.float32)
+    high = np.array([0.1, 0.0, 0.3], np.float32)
     policy = mlp_policy(key, low=low, high=high)
     actions = fg.sample(policy, jr.normal(key, (50, OBSERVATION_SIZE)), key=key)
     assert np.all((np.asarray(actions) >= low) & (np.asarray(actions) <= high))
@@ -168,8 +172,8 @@ def test_nothing_is_traced_twice_for_new_numbers(key):
 def test_term_is_the_diffrax_term(key):
     policy = mlp_policy(key, num_steps=4)
     noise, o = jr.normal(key, (3,)), observation(key)
-    solution = diffrax.diffeqsolve(policy.term, diffrax.Euler(), 0.0, 1.0, 0.25, noise, args=o)
-    assert jnp.array_equal(policy.clip(solution.ys[-1]), policy.from_noise(noise, o))
+    ys: Any = diffrax.diffeqsolve(policy.term, diffrax.Euler(), 0.0, 1.0, 0.25, noise, args=o).ys
+    assert jnp.array_equal(policy.clip(ys[-1]), policy.from_noise(noise, o))
 
 
 def test_a_velocity_field_of_another_library(key):

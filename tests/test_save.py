@@ -2,11 +2,12 @@ import json
 
 import diffrax
 import equinox as eqx
-import flowguide as fg
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import flowguide as fg
 from flowguide import nn
 
 from .helpers import ACTION_SHAPES, HIDDEN, mlp_critic, mlp_policy, OBSERVATION_SIZE

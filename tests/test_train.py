@@ -1,10 +1,12 @@
 import equinox as eqx
-import flowguide as fg
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import given, strategies as st
+
+import flowguide as fg
 from flowguide import nn
 from flowguide.data import from_arrays, Windows
 from flowguide.train import (
@@ -16,7 +18,6 @@ from flowguide.train import (
     train,
     value_loss,
 )
-from hypothesis import given, strategies as st
 
 SIZE = 64
 

@@ -1,4 +1,5 @@
 import diffrax
+import jax.numpy as jnp
 
 from .base import AbstractEstimate
 
@@ -19,5 +20,4 @@ class RolloutEstimate(AbstractEstimate):
 
     def __call__(self, policy, t, action, observation):
         velocity = policy.velocity(t, action, observation)
-        (clean,) = policy.solve(action, observation, t0=t, adjoint=self.adjoint).ys
-        return policy.clip(clean), velocity
+        return policy.finish(action, observation, t0=jnp.asarray(t), adjoint=self.adjoint), velocity

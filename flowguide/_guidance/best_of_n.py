@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .._checks import as_positive_int
 from .._critic import Critic, evaluate
-from .._policy import AbstractPolicy, Trace
+from .._policy import AbstractPolicy, Bound, Trace
 from .base import AbstractGuidance
 
 
@@ -18,17 +18,14 @@ class BestOfNPolicy(AbstractPolicy):
     n: int = eqx.field(static=True)
 
     @property
-    def low(self) -> float | np.ndarray:
-        return self.policy.low
-
-    @property
-    def high(self) -> float | np.ndarray:
-        return self.policy.high
+    def bounds(self) -> tuple[Bound, Bound]:
+        return self.policy.bounds
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
         return (self.n, *self.policy.noise_shape)
 
+    @eqx.filter_jit
     def from_noise(
         self, noise: Float[Array, "n *noise"], observation: PyTree
     ) -> Float[Array, "*action"]:
@@ -36,6 +33,7 @@ class BestOfNPolicy(AbstractPolicy):
         actions = jax.vmap(self.policy.from_noise, in_axes=(0, None))(noise, observation)
         return actions[self._winner(actions, observation)]
 
+    @eqx.filter_jit
     def trace(self, noise: Float[Array, "n *noise"], observation: PyTree) -> Trace:
         """The path of the winning candidate."""
         self._check(noise)

@@ -3,12 +3,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from .._checks import as_positive_int
 from .._critic import Critic, critic_gradient
-from .._policy import AbstractPolicy, Trace
+from .._policy import AbstractPolicy, Bound, Trace
 from .base import AbstractGuidance
 from .gradient import as_weight
 
@@ -21,22 +20,20 @@ class GradStepPolicy(AbstractPolicy):
     guidance: "GradStep"
 
     @property
-    def low(self) -> float | np.ndarray:
-        return self.policy.low
-
-    @property
-    def high(self) -> float | np.ndarray:
-        return self.policy.high
+    def bounds(self) -> tuple[Bound, Bound]:
+        return self.policy.bounds
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
         return self.policy.noise_shape
 
+    @eqx.filter_jit
     def from_noise(
         self, noise: Float[Array, "*noise"], observation: PyTree
     ) -> Float[Array, "*action"]:
         return self._climb(self.policy.from_noise(noise, observation), observation)
 
+    @eqx.filter_jit
     def trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
         """The path of the policy below; only its finished `action` is the climbed one."""
         trace = self.policy.trace(noise, observation)
@@ -53,7 +50,7 @@ class GradStepPolicy(AbstractPolicy):
             move = jnp.asarray(guidance.step_size, action.dtype) * direction
             # As in gradient guidance: a gradient that is not finite moves nothing.
             move = jnp.where(jnp.all(jnp.isfinite(move)), move, 0)
-            return jnp.clip(action + move, self.low, self.high), None
+            return jnp.clip(action + move, *self.bounds), None
 
         return jax.lax.scan(step, action, length=guidance.steps)[0]
 

@@ -1,15 +1,14 @@
 """The one gradient guidance. Three published methods, written as combinations of its parts:
 
-    ood  = GradientGuidance(NoisyAction(), DroppedJacobian(), weight)       # QFQL
-    qgf  = GradientGuidance(OneStepEstimate(), DroppedJacobian(), weight)   # QGF
-    bptt = GradientGuidance(RolloutEstimate(), ExactJacobian(), weight)     # through the flow
+ood  = GradientGuidance(NoisyAction(), DroppedJacobian(), weight)       # QFQL
+qgf  = GradientGuidance(OneStepEstimate(), DroppedJacobian(), weight)   # QGF
+bptt = GradientGuidance(RolloutEstimate(), ExactJacobian(), weight)     # through the flow
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
@@ -105,7 +104,7 @@ class GradientGuidance(AbstractGuidance):
     ) -> tuple[Float[Array, "*action"], Float[Array, ""]]:
         """The term that is added to the velocity, and the critic's value at the clean action."""
         critic_at_clean = critic_gradient(critic, observation, clean_action)
-        gradient = pullback(critic_at_clean.gradient)
+        gradient: Any = pullback(critic_at_clean.gradient)
         if self.shaping is not None:
             gradient, _ = self.shaping.update(gradient, self.shaping.init(gradient))
         weight = self.weight(jnp.asarray(t)) if callable(self.weight) else self.weight

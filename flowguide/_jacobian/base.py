@@ -8,8 +8,10 @@ from jaxtyping import Array, Float
 class AbstractJacobian(eqx.Module):
     """How a gradient at the clean action is carried back to the noisy action."""
 
-    is_derivative: eqx.AbstractClassVar[bool]
-    """Whether the estimate is differentiated."""
+    @property
+    @abc.abstractmethod
+    def is_derivative(self) -> bool:
+        """Whether the estimate is differentiated."""
 
     @abc.abstractmethod
     def __call__(

@@ -1,12 +1,12 @@
-from typing import ClassVar
-
 from .base import AbstractJacobian
 
 
 class DroppedJacobian(AbstractJacobian):
     """The identity in place of the Jacobian: nothing is differentiated through the policy."""
 
-    is_derivative: ClassVar[bool] = False
+    @property
+    def is_derivative(self):
+        return False
 
     def __call__(self, estimate, action):
         clean_action, velocity = estimate(action)

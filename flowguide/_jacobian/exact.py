@@ -1,5 +1,3 @@
-from typing import ClassVar
-
 import jax
 
 from .base import AbstractJacobian
@@ -8,7 +6,9 @@ from .base import AbstractJacobian
 class ExactJacobian(AbstractJacobian):
     """The transposed Jacobian of the estimate, by one vector-Jacobian product."""
 
-    is_derivative: ClassVar[bool] = True
+    @property
+    def is_derivative(self):
+        return True
 
     def __call__(self, estimate, action):
         clean_action, pullback, velocity = jax.vjp(estimate, action, has_aux=True)

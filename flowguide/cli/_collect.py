@@ -33,7 +33,5 @@ class Collect:
     def run(self) -> None:
         from ..data import collect
 
-        file = collect(
-            self.dataset, self.episodes, self.out, workers=self.workers, seed=self.seed
-        )
+        file = collect(self.dataset, self.episodes, self.out, workers=self.workers, seed=self.seed)
         print(f"Wrote {file} and {file.with_name(file.stem + '-val.npz').name}.")

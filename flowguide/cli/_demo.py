@@ -45,15 +45,15 @@ class Plan:
 
 CUBE = Plan(
     task="cube-single-play-singletask-task1-v0",
-    collect_episodes=200,
+    collect_episodes=120,
     horizon=5,
     hidden=(256, 256, 256),
     discount=0.99,
     batch_size=256,
-    steps=12_000,
-    qgf_weights=(0.03, 0.1, 0.3),
-    ood_weights=(0.03, 0.1, 0.3),
-    both_weight=0.1,
+    steps=10_000,
+    qgf_weights=(0.01, 0.03, 0.1),
+    ood_weights=(0.01, 0.03, 0.1),
+    both_weight=0.03,
     best_of_n=4,
     episodes=50,
     num_envs=16,
@@ -67,9 +67,9 @@ MAZE = Plan(
     discount=0.99,
     batch_size=256,
     steps=4_000,
-    qgf_weights=(3.0, 10.0, 30.0),
-    ood_weights=(3.0, 10.0, 30.0),
-    both_weight=10.0,
+    qgf_weights=(10.0, 30.0, 100.0),
+    ood_weights=(10.0, 30.0, 100.0),
+    both_weight=30.0,
     best_of_n=4,
     episodes=16,
     num_envs=16,
@@ -180,7 +180,7 @@ def _learn(plan: Plan, out: Path, seed: int, console: "Console") -> tuple[Any, A
         task = bar.add_task("train", total=plan.steps, note="")
 
         def on_log(done: int, losses: dict[str, float]) -> None:
-            note = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            note = f"loss {losses['policy/loss']:.2f}, critic {losses['critic/critic_loss']:.2f}"
             bar.update(task, completed=done, note=note)
 
         key = jax.random.key(seed)

@@ -26,5 +26,7 @@ def main() -> None:
         print(f"flowguide: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("flowguide: stopped; the same command goes on from what is finished.", file=sys.stderr)
+        print(
+            "flowguide: stopped; the same command goes on from what is finished.", file=sys.stderr
+        )
         sys.exit(130)

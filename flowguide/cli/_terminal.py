@@ -19,7 +19,6 @@ def progress_bar(console: "Console", unit: str) -> "Progress":
         ProgressColumn,
         Task,
         TextColumn,
-        TimeElapsedColumn,
         TimeRemainingColumn,
     )
     from rich.text import Text
@@ -30,11 +29,10 @@ def progress_bar(console: "Console", unit: str) -> "Progress":
             return Text("" if speed is None else f"{speed:,.1f} {unit}/s", style="cyan")
 
     return Progress(
-        TextColumn("    {task.description}"),
-        BarColumn(bar_width=24),
+        TextColumn("   "),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         Speed(),
-        TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", style="dim"),
         console=console,

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .._checks import as_positive_int, is_int
+from .._processes import worker_context
 from ._generate import Episode, Generator, Recipe, RECIPES, SUPPORTED
 from ._ogbench import dataset_name
 
@@ -79,12 +80,14 @@ def collect(
             done.append(episode)
             advance()
 
-    file = folder / f"{dataset}.npz"
-    # Validation first, with no older training file beside it: where there is a training file, there
-    # is the validation file that belongs to it, whenever this process is killed.
+    file, validation_file = folder / f"{dataset}.npz", folder / f"{dataset}-val.npz"
+    _write(_partial(validation_file), done[train:])
+    _write(_partial(file), done[:train])
+    # Whenever this process is killed: where there is a training file, it is whole, and there is the
+    # validation file that belongs to it. So an older one goes first and the new one comes last.
     file.unlink(missing_ok=True)
-    _write(folder / f"{dataset}-val.npz", done[train:])
-    _write(file, done[:train])
+    os.replace(_partial(validation_file), validation_file)
+    os.replace(_partial(file), file)
     return file
 
 
@@ -134,7 +137,7 @@ def _in_processes(
     """
     pool = ProcessPoolExecutor(
         workers,
-        mp_context=multiprocessing.get_context("forkserver"),
+        mp_context=worker_context(),
         initializer=_start_worker,
     )
     try:
@@ -196,15 +199,17 @@ def _bar(dataset: str, total: int, *, shown: bool) -> Iterator[Callable[[], None
         yield advance
 
 
+def _partial(file: Path) -> Path:
+    return file.with_name(file.name + ".partial")
+
+
 def _write(file: Path, episodes: list[Episode]) -> None:
-    """Joins the episodes, emptying them, into a file that is whole or not there."""
-    partial = file.with_name(file.name + ".partial")
+    """Joins the episodes, emptying them, in a file that is on the disk when this returns."""
     # Key by key, so that the data are never in memory twice.
     arrays = {
         key: np.concatenate([episode.pop(key) for episode in episodes]) for key in list(episodes[0])
     }
-    with open(partial, "wb") as stream:
+    with open(file, "wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(partial, file)

@@ -1,8 +1,10 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from .._environments import quiet
 from ._dataset import Dataset, from_arrays
 
 DEFAULT_DATASET_DIR = "~/.ogbench/data"
@@ -50,11 +52,13 @@ def load_ogbench(
                 f"`ogbench.download_datasets([{base!r}], {str(folder)!r})`, or make it: "
                 f"`flowguide collect {base} --episodes 200 --out {folder}`."
             )
-    import ogbench
+    with quiet():
+        import ogbench
 
-    env, *parts = ogbench.make_env_and_datasets(
-        name, dataset_path=str(folder / f"{base}.npz"), compact_dataset=True
-    )
+        loaded: Any = ogbench.make_env_and_datasets(
+            name, dataset_path=str(folder / f"{base}.npz"), compact_dataset=True
+        )
+    env, *parts = loaded
     env.close()
     train, validation = (
         from_arrays(

@@ -1,5 +1,4 @@
 import dataclasses
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -8,6 +7,7 @@ from functools import partial
 import equinox as eqx
 import gymnasium
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from .._checks import as_positive_int
 from .._critic import Critic
 from .._policy import FlowPolicy
+from .._processes import START_METHOD, worker_context
 from ._chunks import make_chunked
 from ._conditions import apply, Condition
 from ._episodes import Episode
@@ -75,12 +76,10 @@ def evaluate(
     if not queue:
         return []
     horizon = policy.action_shape[0] if len(policy.action_shape) > 1 else 1
-    # Workers are forked from a server that has imported everything once but started no thread: a
-    # plain fork would copy JAX's threads, and spawning would import all of it in every worker.
-    multiprocessing.set_forkserver_preload(["ogbench", make_chunked.__module__])
+    worker_context()
     environments = gymnasium.vector.AsyncVectorEnv(
         [partial(make_chunked, environment, horizon)] * num_envs,
-        context="forkserver",
+        context=START_METHOD,
         autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED,
         max_concurrency=workers,
     )
@@ -146,11 +145,9 @@ def _choose(
     actions = np.zeros((len(slots), *policy.action_shape), np.float32)
     for structure in sorted({slot.condition.structure for slot in slots if slot}):
         rows = [slot is not None and slot.condition.structure == structure for slot in slots]
-        weights = np.array(
-            [slot.condition.weight if slot and row else 0.0 for slot, row in zip(slots, rows)],
-            np.float32,
-        )
-        chosen = _act(structure, policy, critic, weights, observations, seeds, decisions)
+        weights = np.array([slot.condition.weight if slot else 0.0 for slot in slots], np.float32)
+        numbers = map(jnp.asarray, (weights, observations, seeds, decisions))
+        chosen = _act(structure, policy, critic, *numbers)
         actions[rows] = np.asarray(chosen)[rows]
     return actions
 

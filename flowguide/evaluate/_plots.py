@@ -44,7 +44,14 @@ def plot_success(episodes: Sequence[Episode], file: str | os.PathLike, title: st
         rates = [rate.rate for _, rate in points]
         errors = [[r.rate - r.low for _, r in points], [r.high - r.rate for _, r in points]]
         axes.errorbar(
-            weights, rates, errors, color=color, marker=marker, capsize=3, linewidth=1.6, label=label
+            weights,
+            rates,
+            errors,
+            color=color,
+            marker=marker,
+            capsize=3,
+            linewidth=1.6,
+            label=label,
         )
     count = sorted({rate.count for rate in found.values()})
     episodes_each = f"{count[0]}" if len(count) == 1 else f"{count[0]} to {count[-1]}"

@@ -1,7 +1,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from ._conditions import Condition
+from ._conditions import Condition, UNGUIDED
 from ._episodes import Episode
 
 CONFIDENCE = 0.95
@@ -46,8 +46,9 @@ def success(outcomes: Iterable[bool]) -> Success:
 
 
 def summarise(episodes: Sequence[Episode]) -> dict[Condition, Success]:
-    """The success of each condition among the episodes, in the order of the conditions."""
+    """The success of each condition among the episodes: unguided first, then by name and weight."""
     grouped: dict[Condition, list[bool]] = {}
     for episode in episodes:
         grouped.setdefault(episode.condition, []).append(episode.success)
-    return {condition: success(grouped[condition]) for condition in sorted(grouped)}
+    ordered = sorted(grouped, key=lambda condition: (condition.method != UNGUIDED, condition))
+    return {condition: success(grouped[condition]) for condition in ordered}

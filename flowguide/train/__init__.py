@@ -1,8 +1,13 @@
 from ._flow_matching import (
-    FlowMatching as FlowMatching,
     flow_matching_loss as flow_matching_loss,
+    FlowMatching as FlowMatching,
 )
-from ._iql import critic_loss as critic_loss, IQL as IQL, IQLState as IQLState, value_loss as value_loss
+from ._iql import (
+    critic_loss as critic_loss,
+    IQL as IQL,
+    IQLState as IQLState,
+    value_loss as value_loss,
+)
 from ._learner import (
     AbstractLearner as AbstractLearner,
     Jointly as Jointly,

@@ -1,8 +1,9 @@
 import jax
 import numpy as np
 import pytest
-from flowguide.data import from_arrays, Windows
 from hypothesis import given, strategies as st
+
+from flowguide.data import from_arrays, Windows
 
 
 def make_dataset(seed, lengths):
@@ -75,7 +76,10 @@ def test_sampling_reaches_every_window_evenly(key):
     [
         ({"rewards": np.zeros(3)}, r"rewards has shape \(3,\)"),
         ({"actions": np.zeros(4)}, "expected 2 dimensions"),
-        ({"observations": np.array([[0.0], [np.nan], [np.inf], [0.0]])}, "in 2 of 4 rows, first in row 1"),
+        (
+            {"observations": np.array([[0.0], [np.nan], [np.inf], [0.0]])},
+            "in 2 of 4 rows, first in row 1",
+        ),
         ({"ends": np.array([0, 1, 0, 0])}, "last row is not the end"),
     ],
 )
