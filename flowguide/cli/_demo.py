@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
-from ._terminal import progress_bar, success_table
+from .._progress import progress_bar
+from ._terminal import success_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,12 +49,13 @@ CUBE = Plan(
     collect_episodes=120,
     horizon=5,
     hidden=(256, 256, 256),
-    discount=0.99,
+    # A short horizon: values settle in the few updates that a demo has time for.
+    discount=0.97,
     batch_size=256,
     steps=10_000,
-    qgf_weights=(0.01, 0.03, 0.1),
-    ood_weights=(0.01, 0.03, 0.1),
-    both_weight=0.03,
+    qgf_weights=(0.1, 0.2, 0.4),
+    ood_weights=(0.1, 0.2, 0.4),
+    both_weight=0.2,
     best_of_n=4,
     episodes=50,
     num_envs=16,
@@ -176,7 +178,7 @@ def _learn(plan: Plan, out: Path, seed: int, console: "Console") -> tuple[Any, A
             ),
         }
     )
-    with progress_bar(console, "updates") as bar:
+    with progress_bar("updates", console) as bar:
         task = bar.add_task("train", total=plan.steps, note="")
 
         def on_log(done: int, losses: dict[str, float]) -> None:
@@ -211,7 +213,7 @@ def _evaluate(
         f"[bold]3/4[/] Playing {plan.episodes} paired episodes in {len(conditions)} conditions "
         f"({len(finished)} of {total} are there already)"
     )
-    with progress_bar(console, "episodes") as bar, file.open("a") as lines:
+    with progress_bar("episodes", console) as bar, file.open("a") as lines:
         task = bar.add_task("play", total=total, completed=len(finished), note="")
 
         def on_episode(episode: "Episode") -> None:

@@ -3,40 +3,9 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress
     from rich.table import Table
 
     from ..evaluate import Condition, Success
-
-
-def progress_bar(console: "Console", unit: str) -> "Progress":
-    """A bar with count, speed, time left and a note (the task's field `note`)."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Speed(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:,.1f} {unit}/s", style="cyan")
-
-    return Progress(
-        TextColumn("   "),
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        Speed(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
-        console=console,
-    )
 
 
 def success_table(found: "dict[Condition, Success]") -> "Table":

@@ -4,16 +4,17 @@ import multiprocessing.process
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator as Yields, Iterator
+from collections.abc import Callable, Generator as Yields
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from .._checks import as_positive_int, is_int
 from .._processes import worker_context
+from .._progress import progress_bar
 from ._generate import Episode, Generator, Recipe, RECIPES, SUPPORTED
 from ._ogbench import dataset_name
 
@@ -74,11 +75,12 @@ def collect(
     with (
         # Closed at once, also on Ctrl-C: else Python would play all episodes before it exits.
         closing(_in_processes(play, total, min(workers, total))) as played,
-        _bar(dataset, total, shown=progress) as advance,
+        progress_bar("episodes", shown=progress) as bar,
     ):
+        task = bar.add_task(dataset, total=total, note="")
         for episode in played:
             done.append(episode)
-            advance()
+            bar.advance(task)
 
     file, validation_file = folder / f"{dataset}.npz", folder / f"{dataset}-val.npz"
     _write(_partial(validation_file), done[train:])
@@ -165,42 +167,6 @@ def _start_worker() -> None:
 def _exit_after(parent: multiprocessing.process.BaseProcess) -> None:
     parent.join()
     os._exit(1)
-
-
-@contextmanager
-def _bar(dataset: str, total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("episodes, {task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not shown,
-    )
-    with bar:
-        task = bar.add_task(dataset, total=total, rate="starting")
-
-        def advance() -> None:
-            bar.advance(task)
-            elapsed = bar.tasks[task].elapsed
-            if elapsed:
-                bar.update(task, rate=f"{bar.tasks[task].completed / elapsed:.2f}/s")
-
-        yield advance
-
-
-def _partial(file: Path) -> Path:
-    return file.with_name(file.name + ".partial")
 
 
 def _write(file: Path, episodes: list[Episode]) -> None:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, UInt32
 
 from .._checks import as_positive_int
 from .._critic import Critic
@@ -159,8 +159,8 @@ def _act(
     critic: Critic,
     weights: Float[Array, " envs"],
     observations: Float[Array, "envs observation"],
-    seeds: Int[Array, " envs"],
-    decisions: Int[Array, " envs"],
+    seeds: UInt32[Array, " envs"],
+    decisions: UInt32[Array, " envs"],
 ) -> Float[Array, "envs *action"]:
     def act(weight, observation, seed, decision):
         # The noise follows from the episode and the decision alone: conditions are paired.

@@ -52,7 +52,7 @@ def train(
         count = min(log_every, steps - done)
         # Keys follow from the step's number, not from how steps are grouped into calls.
         first = jnp.asarray(done)
-        state, losses = _scan((learner, windows, key), state, first, count, batch_size)
+        state, losses = scan_updates((learner, windows, key), state, first, count, batch_size)
         done += count
         means = {name: float(value) for name, value in losses.items()}
         for name, value in means.items():
@@ -66,7 +66,7 @@ def train(
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _scan(
+def scan_updates(
     fixed: tuple[AbstractLearner, Windows, PRNGKeyArray],
     state: Any,
     first: Array,

@@ -1,0 +1,221 @@
+"""Times one update (flow matching and IQL together) against plain JAX, and against the hardware.
+
+One update trains the policy, two critics, the value and the target critics, on a batch drawn on the
+device. The plain version has the same arithmetic, written by hand on lists of arrays.
+
+    python benchmarks/training.py
+"""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from measure import interleaved, matrix_product, print_machine
+
+from flowguide import nn
+from flowguide.data import from_arrays, Windows
+from flowguide.train import FlowMatching, IQL, Jointly
+from flowguide.train._loop import scan_updates
+
+OBSERVATION, ACTION, HORIZON, GAMMA = 28, 5, 5, 0.99
+EXPECTILE, TARGET_RATE, RATE = 0.9, 0.005, 3e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Times training updates for each network and batch size."""
+
+    networks: tuple[str, ...] = ("256x3", "512x4")
+    """Hidden sizes, as WIDTHxDEPTH."""
+
+    batch_size: int = 256
+    """Windows in a batch."""
+
+    updates: int = 50
+    """Updates in each compiled call."""
+
+    seconds: float = 40.0
+    """Seconds of measuring for each network."""
+
+
+def make_windows(episodes: int = 200, length: int = 1000) -> Windows:
+    rng = np.random.default_rng(0)
+    size = episodes * (length + 1)
+    ends = np.zeros(size, bool)
+    ends[length :: length + 1] = True
+    dataset = from_arrays(
+        rng.normal(size=(size, OBSERVATION)),
+        rng.uniform(-1, 1, (size, ACTION)),
+        rng.normal(size=size),
+        np.ones(size),
+        ends,
+    )
+    return Windows(dataset, HORIZON, GAMMA)
+
+
+def ours(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> Any:
+    action_shape = (HORIZON, ACTION)
+    learner = Jointly(
+        {
+            "policy": FlowMatching(
+                lambda key: nn.VelocityMLP(OBSERVATION, action_shape, hidden, key=key)
+            ),
+            "critic": IQL(
+                lambda key: nn.critic_ensemble(
+                    2, OBSERVATION, action_shape, hidden, stacked=False, key=key
+                ),
+                lambda key: nn.ValueMLP(OBSERVATION, hidden, key=key),
+            ),
+        }
+    )
+    fixed = (learner, windows, jax.random.key(1))
+    state = eqx.filter_jit(learner.init)(jax.random.key(0))
+
+    def run():
+        nonlocal state
+        first = jnp.asarray(0)
+        state, losses = scan_updates(fixed, state, first, settings.updates, settings.batch_size)
+        return losses
+
+    return run
+
+
+def plain(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> Any:
+    """The same update without flowguide, equinox or optax."""
+    size = HORIZON * ACTION
+
+    def make(key, sizes):
+        keys = jax.random.split(key, len(sizes))
+        return [
+            {
+                "w": jax.random.normal(k, (a, b)) / np.sqrt(a),
+                "b": jnp.zeros(b),
+                "s": jnp.ones(b),
+                "o": jnp.zeros(b),
+            }
+            for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=False)
+        ]
+
+    def net(layers, x, norm_last=True):
+        for i, layer in enumerate(layers):
+            x = x @ layer["w"] + layer["b"]
+            if i == len(layers) - 1:
+                return x
+            if norm_last or i < len(layers) - 2:
+                mean = x.mean(-1, keepdims=True)
+                variance = jnp.maximum((x * x).mean(-1, keepdims=True) - mean * mean, 0)
+                x = (x - mean) * (jax.lax.rsqrt(variance + 1e-6) * layer["s"]) + layer["o"]
+            x = jax.nn.gelu(x)
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    parameters = {
+        "policy": make(keys[0], (OBSERVATION + size + 16, *hidden, size)),
+        "critics": [make(k, (OBSERVATION + size, *hidden, 1)) for k in keys[1:3]],
+        "value": make(keys[3], (OBSERVATION, *hidden, 1)),
+    }
+    zeros = jax.tree.map(jnp.zeros_like, parameters)
+    carry = (parameters, parameters["critics"], zeros, zeros)
+    data = windows.dataset
+    frequencies = jnp.exp(-jnp.log(1e4) * jnp.arange(8) / 8)
+
+    def losses(p, target, batch, key):
+        o, a, r, d, next_o = batch
+        noise_key, time_key = jax.random.split(key)
+        flat = a.reshape(len(a), -1)
+        noise = jax.random.normal(noise_key, flat.shape)
+        t = jax.random.uniform(time_key, (len(a), 1))
+        phase = 1e4 * t * frequencies
+        x = jnp.concatenate(
+            [o, (1 - t) * noise + t * flat, jnp.cos(phase), jnp.sin(phase)], axis=-1
+        )
+        cloning = jnp.mean((net(p["policy"], x, norm_last=False) - (flat - noise)) ** 2)
+        oa = jnp.concatenate([o, flat], -1)
+        q_target = jnp.minimum(*[net(c, oa)[:, 0] for c in target])
+        u = q_target - net(p["value"], o)[:, 0]
+        value = jnp.mean(jnp.where(u < 0, 1 - EXPECTILE, EXPECTILE) * u * u)
+        goal = r + d * jax.lax.stop_gradient(net(p["value"], next_o)[:, 0])
+        critic = sum(jnp.mean((net(c, oa)[:, 0] - goal) ** 2) for c in p["critics"])
+        return cloning + value + critic
+
+    def update(carry, step):
+        p, target, m, v = carry
+        sample_key, key = jax.random.split(jax.random.fold_in(jax.random.key(1), step))
+        chosen = jax.random.randint(sample_key, (settings.batch_size,), 0, len(windows.starts))
+        start = windows.starts[chosen]
+        rows = start[:, None] + jnp.arange(HORIZON)
+        masks, gammas = data.masks[rows], GAMMA ** jnp.arange(HORIZON)
+        alive = jnp.cumprod(jnp.concatenate([jnp.ones_like(masks[:, :1]), masks[:, :-1]], 1), 1)
+        batch = (
+            data.observations[start],
+            data.actions[rows],
+            (gammas * alive * data.rewards[rows]).sum(1),
+            GAMMA**HORIZON * masks.prod(1),
+            data.observations[start + HORIZON],
+        )
+        loss, g = jax.value_and_grad(losses)(p, target, batch, key)
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+        c1, c2 = 1 - 0.9 ** (step + 1.0), 1 - 0.999 ** (step + 1.0)
+        p = jax.tree.map(lambda p, m, v: p - RATE * (m / c1) / (jnp.sqrt(v / c2) + 1e-8), p, m, v)
+        target = jax.tree.map(
+            lambda t, c: (1 - TARGET_RATE) * t + TARGET_RATE * c, target, p["critics"]
+        )
+        return (p, target, m, v), loss
+
+    scan = jax.jit(
+        lambda carry: jax.lax.scan(update, carry, jnp.arange(settings.updates)), donate_argnums=0
+    )
+    carry = jax.tree.map(jnp.array, carry)  # Donated buffers must not be shared.
+
+    def run():
+        nonlocal carry
+        carry, found = scan(carry)
+        return found
+
+    return run
+
+
+def operations(hidden: tuple[int, ...]) -> float:
+    """Floating-point operations in the matrix products of one update, for one window."""
+
+    def products(inputs, outputs):
+        sizes = (inputs, *hidden, outputs)
+        return 2.0 * sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+
+    size = HORIZON * ACTION
+    policy = products(OBSERVATION + size + 16, size)
+    critic, value = products(OBSERVATION + size, 1), products(OBSERVATION, 1)
+    # Forward and backward are three forward passes; the targets are one each.
+    return 3 * policy + 2 * (3 * critic + critic) + 3 * value + value
+
+
+def main(settings: Settings) -> None:
+    print_machine()
+    windows = make_windows()
+    product, product_operations = matrix_product()
+    print(f"{'hidden':>8} {'ms':>8} {'plain ms':>9} {'of plain':>9} {'peak':>14} {'of peak':>8}")
+    for network in settings.networks:
+        width, depth = (int(number) for number in network.split("x"))
+        hidden = (width,) * depth
+        calls = {
+            "product": product,
+            "ours": ours(windows, hidden, settings),
+            "plain": plain(windows, hidden, settings),
+        }
+        times = interleaved(calls, settings.seconds)
+        update, by_hand = (times[name] / settings.updates for name in ("ours", "plain"))
+        peak = product_operations / np.median(times["product"])
+        share = operations(hidden) * settings.batch_size / np.median(update) / peak
+        print(
+            f"{network:>8} {np.median(update) * 1e3:8.2f} {np.median(by_hand) * 1e3:9.2f} "
+            f"{np.median(update / by_hand):9.2f} {peak / 1e9:8.0f} GFLOP/s {share:8.0%}   "
+            f"({len(update)} rounds of {settings.updates} updates, batch {settings.batch_size})"
+        )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))

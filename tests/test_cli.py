@@ -1,0 +1,51 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def flowguide(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "flowguide", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ((), ["collect", "demo"]),
+        (("collect",), ["DATASET", "--episodes", "--out", "--workers", "--seed"]),
+        (("demo",), ["--out", "--quick", "--seed"]),
+    ],
+)
+def test_help(command, words):
+    found = flowguide(*command, "--help")
+    assert found.returncode == 0, found.stderr
+    for word in words:
+        assert word in found.stdout
+
+
+def test_collect_and_its_errors(tmp_path: Path):
+    found = flowguide(
+        "collect", "pointmaze-medium-stitch-v0", "--episodes", "2", "--out", str(tmp_path)
+    )
+    assert found.returncode == 0, found.stderr
+    assert "Wrote" in found.stdout
+    files = sorted(file.name for file in tmp_path.iterdir())
+    assert files == ["pointmaze-medium-stitch-v0-val.npz", "pointmaze-medium-stitch-v0.npz"]
+    wrong = flowguide("collect", "cube-v0", "--episodes", "2", "--out", str(tmp_path))
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("flowguide: 'cube-v0' is no dataset")
+    assert "Traceback" not in wrong.stderr
+
+
+def test_demo_refuses_the_folder_of_another_demo(tmp_path: Path):
+    (tmp_path / "plan.json").write_text("{}")
+    found = flowguide("demo", "--quick", "--out", str(tmp_path))
+    assert found.returncode == 1
+    assert "holds the demo of another plan" in found.stderr
