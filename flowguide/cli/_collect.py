@@ -14,7 +14,7 @@ class Collect:
     same seed gives the same files, whatever the number of workers.
     """
 
-    dataset: Annotated[str, tyro.conf.Positional]
+    dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
     """The dataset's name, such as cube-single-play-v0, scene-play-v0, puzzle-3x3-noisy-v0 or
     pointmaze-medium-navigate-v0."""
 

@@ -1,3 +1,4 @@
+import inspect
 import sys
 from typing import Annotated
 
@@ -7,8 +8,8 @@ from ._collect import Collect
 from ._demo import Demo
 
 Command = (
-    Annotated[Collect, tyro.conf.subcommand("collect", description=Collect.__doc__)]
-    | Annotated[Demo, tyro.conf.subcommand("demo", description=Demo.__doc__)]
+    Annotated[Collect, tyro.conf.subcommand("collect", description=inspect.getdoc(Collect))]
+    | Annotated[Demo, tyro.conf.subcommand("demo", description=inspect.getdoc(Demo))]
 )
 
 

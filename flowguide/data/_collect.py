@@ -169,6 +169,10 @@ def _exit_after(parent: multiprocessing.process.BaseProcess) -> None:
     os._exit(1)
 
 
+def _partial(file: Path) -> Path:
+    return file.with_name(file.name + ".partial")
+
+
 def _write(file: Path, episodes: list[Episode]) -> None:
     """Joins the episodes, emptying them, in a file that is on the disk when this returns."""
     # Key by key, so that the data are never in memory twice.

@@ -32,6 +32,9 @@ def plot_success(episodes: Sequence[Episode], file: str | os.PathLike, title: st
     for condition, rate in found.items():
         curves.setdefault(condition.label, []).append((condition.weight, rate))
     styles = iter(_STYLES)
+    num_curves = sum(points[0][0] != 0 for points in curves.values())
+    # Side by side, so that the intervals of one weight do not hide each other.
+    shifts = iter(1.03 ** (i - (num_curves - 1) / 2) for i in range(num_curves))
     for label, points in curves.items():
         without_weight = points[0][0] == 0
         color, marker = ("0.45", "") if label == UNGUIDED else next(styles, ("black", "x"))
@@ -40,7 +43,8 @@ def plot_success(episodes: Sequence[Episode], file: str | os.PathLike, title: st
             axes.axhline(rate.rate, color=color, linestyle="--", linewidth=1.4, label=label)
             axes.axhspan(rate.low, rate.high, color=color, alpha=0.10, linewidth=0)
             continue
-        weights = [weight for weight, _ in points]
+        shift = next(shifts)
+        weights = [weight * shift for weight, _ in points]
         rates = [rate.rate for _, rate in points]
         errors = [[r.rate - r.low for _, r in points], [r.high - r.rate for _, r in points]]
         axes.errorbar(
@@ -58,8 +62,11 @@ def plot_success(episodes: Sequence[Episode], file: str | os.PathLike, title: st
     axes.set_title(f"{title}\n{episodes_each} episodes each, 95% Wilson intervals", fontsize=10)
     axes.set_xlabel("guidance weight")
     axes.set_ylabel("success rate")
-    if any(points[0][0] != 0 for points in curves.values()):
+    if num_curves:
         axes.set_xscale("log")
+        ticks = sorted({condition.weight for condition in found if condition.weight})
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
     axes.set_ylim(-0.03, 1.03)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
