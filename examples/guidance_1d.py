@@ -92,7 +92,7 @@ def main(settings: Settings) -> None:
     FigureCanvasAgg(figure)
     layout = [["unguided", *(f"{m} {w:g}" for w in WEIGHTS)] for m in METHODS]
     axes: Any = figure.subplot_mosaic(cast(Any, layout), sharex=True, sharey=True)
-    print(f"{'method':>12} {'mean Q':>9} {'|a - a*| < 0.3':>15} {'between modes':>14}")
+    print(f"{'method':>12} {'mean Q':>9} {'|a - a*| < 0.3':>15} {'off the modes':>14}")
     for name, trace in panels.items():
         times, actions = np.asarray(trace.times), np.asarray(trace.actions)[..., 0]
         ends = np.asarray(trace.action)[:, 0]

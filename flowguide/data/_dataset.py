@@ -60,6 +60,8 @@ def from_arrays(
         "masks": np.asarray(masks, np.float32),
     }
     ends = np.asarray(ends, bool)
+    if not len(ends):
+        raise ValueError("The dataset is empty.")
     for name, ndim in (("observations", 2), ("actions", 2), ("rewards", 1), ("masks", 1)):
         shape = arrays[name].shape
         if len(shape) != ndim or shape[0] != len(ends):
@@ -73,8 +75,6 @@ def from_arrays(
                 f"{name} holds values that are not finite in {len(bad)} of {len(ends)} rows, "
                 f"first in row {bad[0]}."
             )
-    if not len(ends):
-        raise ValueError("The dataset is empty.")
     if not ends[-1]:
         raise ValueError("The last row is not the end of an episode: ends[-1] is False.")
     return Dataset(**{name: jnp.asarray(x) for name, x in arrays.items()}, ends=jnp.asarray(ends))

@@ -55,8 +55,8 @@ def test_windows_equal_the_slow_version(seed, lengths, horizon, gamma):
         reward, discount = slow_window(dataset, start, horizon, gamma)
         np.testing.assert_allclose(batch.reward[i], reward, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(batch.discount[i], discount, rtol=1e-5)
-        assert batch.observation[i, 0] == start
-        assert batch.next_observation[i, 0] == start + horizon
+        assert int(batch.observation[i, 0]) == start
+        assert int(batch.next_observation[i, 0]) == start + horizon
         np.testing.assert_array_equal(batch.action[i], dataset.actions[start : start + horizon])
 
 
