@@ -112,17 +112,17 @@ def plain(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> Any:
             x = jax.nn.gelu(x)
 
     keys = jax.random.split(jax.random.key(0), 4)
-    parameters = {
+    parameters: dict[str, Any] = {
         "policy": make(keys[0], (OBSERVATION + size + 16, *hidden, size)),
         "critics": [make(k, (OBSERVATION + size, *hidden, 1)) for k in keys[1:3]],
         "value": make(keys[3], (OBSERVATION, *hidden, 1)),
     }
     zeros = jax.tree.map(jnp.zeros_like, parameters)
     carry = (parameters, parameters["critics"], zeros, zeros)
-    data = windows.dataset
+    data: Any = windows.dataset
     frequencies = jnp.exp(-jnp.log(1e4) * jnp.arange(8) / 8)
 
-    def losses(p, target, batch, key):
+    def losses(p: Any, target: Any, batch: Any, key: Any) -> Any:
         o, a, r, d, next_o = batch
         noise_key, time_key = jax.random.split(key)
         flat = a.reshape(len(a), -1)

@@ -25,9 +25,8 @@ def as_shape(name: str, shape: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in shape)
 
 
-def as_bounds(
-    low: Any, high: Any, shape: tuple[int, ...]
-) -> tuple[float | np.ndarray, float | np.ndarray]:
+def as_bounds(low: Any, high: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Each bound as a float, or as nested tuples of the shape: hashable, and no array."""
     bounds = []
     for name, given in (("low", low), ("high", high)):
         bound = np.asarray(given, dtype=np.float32)
@@ -36,11 +35,15 @@ def as_bounds(
                 f"{name} has shape {bound.shape}, which does not broadcast to the action shape "
                 f"{shape}."
             )
-        bounds.append(np.broadcast_to(bound, shape).copy() if bound.ndim else float(bound))
+        bounds.append(np.broadcast_to(bound, shape) if bound.ndim else bound)
     low, high = bounds
     if not np.all(np.less(low, high)):
         raise ValueError(f"low must be below high everywhere, got low={low} and high={high}.")
-    return low, high
+    return _as_tuples(low.tolist()), _as_tuples(high.tolist())
+
+
+def _as_tuples(nested: Any) -> Any:
+    return tuple(map(_as_tuples, nested)) if isinstance(nested, list) else nested
 
 
 def broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:

@@ -1,6 +1,6 @@
 import abc
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -14,7 +14,6 @@ from ._checks import as_bounds, as_positive_int, as_shape
 from ._velocity import check_velocity, velocity_step, VelocityField
 
 MAX_CHECKPOINTS = 64
-Bound: TypeAlias = float | np.ndarray
 
 
 class Trace(eqx.Module):
@@ -55,8 +54,8 @@ class AbstractPolicy(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def bounds(self) -> tuple[Bound, Bound]:
-        """The lowest and the highest action, numbers or arrays of the action's shape."""
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and the highest action, each of shape `()` or of the action's."""
 
     @property
     @abc.abstractmethod
@@ -123,10 +122,10 @@ class FlowPolicy(AbstractPolicy):
     action_shape: tuple[int, ...] = eqx.field(static=True)
     solver: diffrax.AbstractSolver
     num_steps: int = eqx.field(static=True)
-    # Floats or numpy arrays, never jax arrays: bounds are no parameters, and
-    # `eqx.filter(policy, eqx.is_inexact_array)` must not hand them to an optimiser.
-    low: Bound
-    high: Bound
+    # Static, never arrays: bounds are no parameters, and `eqx.filter(policy, eqx.is_inexact_array)`
+    # must not hand them to an optimiser.
+    low: Any = eqx.field(static=True)
+    high: Any = eqx.field(static=True)
     stepsize_controller: diffrax.AbstractStepSizeController
     adjoint: diffrax.AbstractAdjoint
     max_steps: int = eqx.field(static=True)
@@ -165,8 +164,8 @@ class FlowPolicy(AbstractPolicy):
         self.adjoint = adjoint
 
     @property
-    def bounds(self) -> tuple[Bound, Bound]:
-        return self.low, self.high
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -179,7 +178,7 @@ class FlowPolicy(AbstractPolicy):
 
     def clip(self, action: Float[Array, "*action"]) -> Float[Array, "*action"]:
         """The action, clipped to the bounds."""
-        return jnp.clip(action, self.low, self.high)
+        return jnp.clip(action, *self.bounds)
 
     def solve(
         self,

@@ -22,6 +22,13 @@ from flowguide.train import (
 SIZE = 64
 
 
+@pytest.fixture(autouse=True)
+def promotion_as_optax_needs_it():
+    # optax.adam raises a float to its integer step count, which strict promotion forbids.
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 def chain_dataset(num_episodes=200, length=6):
     """A walk on a line: action +1 or -1 moves the state by it, and 3 is the goal.
 

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .._checks import as_positive_int
 from .._critic import Critic, evaluate
-from .._policy import AbstractPolicy, Bound, Trace
+from .._policy import AbstractPolicy, Trace
 from .base import AbstractGuidance
 
 
@@ -18,7 +18,7 @@ class BestOfNPolicy(AbstractPolicy):
     n: int = eqx.field(static=True)
 
     @property
-    def bounds(self) -> tuple[Bound, Bound]:
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         return self.policy.bounds
 
     @property

@@ -3,11 +3,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from .._checks import as_positive_int
 from .._critic import Critic, critic_gradient
-from .._policy import AbstractPolicy, Bound, Trace
+from .._policy import AbstractPolicy, Trace
 from .base import AbstractGuidance
 from .gradient import as_weight
 
@@ -20,7 +21,7 @@ class GradStepPolicy(AbstractPolicy):
     guidance: "GradStep"
 
     @property
-    def bounds(self) -> tuple[Bound, Bound]:
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         return self.policy.bounds
 
     @property

@@ -98,7 +98,9 @@ class IQL(AbstractLearner):
         @eqx.filter_value_and_grad
         def loss_of_value(value):
             target = jax.vmap(state.target_critic)(batch.observation, batch.action)
-            losses = value_loss(jax.vmap(value)(batch.observation), target, self.expectile)
+            losses = jax.vmap(lambda v, q: value_loss(v, q, self.expectile))(
+                jax.vmap(value)(batch.observation), target
+            )
             return weighted_mean(losses, batch.weight)
 
         next_value = jax.vmap(state.value.model)(batch.next_observation)
