@@ -101,15 +101,15 @@ def plain(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> Any:
         ]
 
     def net(layers, x, norm_last=True):
-        for i, layer in enumerate(layers):
+        *hidden_layers, last = layers
+        for i, layer in enumerate(hidden_layers):
             x = x @ layer["w"] + layer["b"]
-            if i == len(layers) - 1:
-                return x
-            if norm_last or i < len(layers) - 2:
+            if norm_last or i < len(hidden_layers) - 1:
                 mean = x.mean(-1, keepdims=True)
                 variance = jnp.maximum((x * x).mean(-1, keepdims=True) - mean * mean, 0)
                 x = (x - mean) * (jax.lax.rsqrt(variance + 1e-6) * layer["s"]) + layer["o"]
             x = jax.nn.gelu(x)
+        return x @ last["w"] + last["b"]
 
     keys = jax.random.split(jax.random.key(0), 4)
     parameters: dict[str, Any] = {
