@@ -34,17 +34,7 @@ def flow_matching_loss(
 
     The loss of this one sample, shape `()`.
 
-    ??? cite "Reference"
-
-        ```bibtex
-        @inproceedings{lipman2023flow,
-            title={Flow Matching for Generative Modeling},
-            author={Lipman, Yaron and Chen, Ricky T. Q. and Ben-Hamu, Heli and
-                    Nickel, Maximilian and Le, Matthew},
-            booktitle={International Conference on Learning Representations},
-            year={2023},
-        }
-        ```
+    Source: flow matching, Lipman et al. (arXiv 2210.02747); see `flowguide.FlowPolicy`.
     """
     noisy = (1 - t) * noise + t * action
     return jnp.mean((velocity(t, noisy, observation) - (action - noise)) ** 2)
