@@ -19,7 +19,7 @@ from measure import interleaved, matrix_product, print_machine
 from flowguide import nn
 from flowguide.data import from_arrays, Windows
 from flowguide.train import FlowMatching, IQL, Jointly
-from flowguide.train._loop import scan_updates
+from flowguide.train._loop import advance
 
 OBSERVATION, ACTION, HORIZON, GAMMA = 28, 5, 5, 0.99
 EXPECTILE, TARGET_RATE, RATE = 0.9, 0.005, 3e-4
@@ -77,8 +77,8 @@ def ours(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> Any:
 
     def run():
         nonlocal state
-        first = jnp.asarray(0)
-        state, losses = scan_updates(fixed, state, first, settings.updates, settings.batch_size)
+        first, last = jnp.asarray(0), jnp.asarray(settings.updates)
+        state, losses, _ = advance(fixed, state, first, last, settings.batch_size)
         return losses
 
     return run

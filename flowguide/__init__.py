@@ -1,7 +1,12 @@
 from importlib.metadata import version as _version
 
 from . import nn as nn
-from ._critic import Critic as Critic, Ensemble as Ensemble
+from ._critic import (
+    Critic as Critic,
+    Ensemble as Ensemble,
+    NoiseConditionedCritic as NoiseConditionedCritic,
+    Pessimism as Pessimism,
+)
 from ._estimate import (
     AbstractEstimate as AbstractEstimate,
     NoisyAction as NoisyAction,
@@ -19,6 +24,7 @@ from ._guidance import (
     ood as ood,
     qgf as qgf,
     qgf_jacobian as qgf_jacobian,
+    robust_q as robust_q,
 )
 from ._guide import guide as guide
 from ._jacobian import (

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -23,6 +24,18 @@ def as_shape(name: str, shape: Any) -> tuple[int, ...]:
             f"got {shape!r}."
         )
     return tuple(int(n) for n in shape)
+
+
+def as_float_dtype(name: str, dtype: Any) -> str:
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or not jnp.issubdtype(found, jnp.floating):
+        raise ValueError(
+            f"{name} must be a floating-point type, such as 'float32' or 'bfloat16', got {dtype!r}."
+        )
+    return found.name
 
 
 def as_bounds(low: Any, high: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ._velocity import _called_with, _show
+from ._velocity import called_with, shown
 
 Critic: TypeAlias = Callable[..., Array]
 """Any callable `critic(observation, action) -> scalar`, differentiable in `action`. Unbatched."""
@@ -20,7 +20,7 @@ class Ensemble(eqx.Module):
     ```python
     flowguide.Ensemble([critic_a, critic_b])                      # the smaller of the two
     flowguide.Ensemble(stacked, "mean")                           # a module vmapped over K keys
-    flowguide.Ensemble(stacked, lambda q: q.mean() - 0.5 * q.std())
+    flowguide.Ensemble(stacked, flowguide.Pessimism(0.5))         # mean - 0.5 * std
     ```
 
     **Arguments:**
@@ -67,6 +67,44 @@ class Ensemble(eqx.Module):
         return self.reduce(self.values(observation, action))
 
 
+class Pessimism(eqx.Module):
+    """The reduction `mean - rho * std` of an ensemble's values: low where its members disagree.
+
+    **Arguments:**
+
+    - `rho`: how many standard deviations (of the K values, divided by K) below the mean.
+    """
+
+    rho: float = eqx.field(static=True, default=0.5)
+
+    def __call__(self, values: Float[Array, " K"]) -> Float[Array, ""]:
+        return jnp.mean(values) - self.rho * safe_std(values)
+
+
+def safe_std(values: Float[Array, " K"]) -> Float[Array, ""]:
+    """The standard deviation, with gradient 0 and not NaN where all values are equal."""
+    variance = jnp.var(values)
+    is_spread = variance > 0
+    return jnp.where(is_spread, jnp.sqrt(jnp.where(is_spread, variance, 1)), 0)
+
+
+class NoiseConditionedCritic(eqx.Module):
+    r"""A critic that knows how noisy an action is: $Q(o, a_t, t)$, with $t = 1$ for a clean one.
+
+    It is a critic like any other, of clean actions. Gradient guidance that asks about the noisy
+    action itself (`flowguide.robust_q`, `flowguide.ood`) asks it with the time at hand.
+
+    **Arguments:**
+
+    - `critic`: a critic `critic((observation, t), action)`, an `Ensemble` or not.
+    """
+
+    critic: Critic
+
+    def __call__(self, observation: PyTree, action: Float[Array, "*action"]) -> Float[Array, ""]:
+        return self.critic((observation, jnp.ones(())), action)
+
+
 class CriticGradient(eqx.Module):
     """A critic's value and action-gradient at one action.
 
@@ -87,21 +125,29 @@ def evaluate(critic: Critic, observation: PyTree, action: Float[Array, "*action"
     try:
         value = critic(observation, action)
     except Exception as error:
-        error.add_note(_called_with("critic", observation=observation, action=action))
+        error.add_note(called_with("critic", observation=observation, action=action))
         raise
     if getattr(value, "shape", None) != ():
         raise ValueError(
-            f"critic(observation, action) returned {_show(value)}, but a critic returns one "
+            f"critic(observation, action) returned {shown(value)}, but a critic returns one "
             "number, of shape (). Several critics go into flowguide.Ensemble. "
-            + _called_with("critic", observation=observation, action=action)
+            + called_with("critic", observation=observation, action=action)
         )
     return value
 
 
 def critic_gradient(
-    critic: Critic, observation: PyTree, action: Float[Array, "*action"]
+    critic: Critic,
+    observation: PyTree,
+    action: Float[Array, "*action"],
+    t: float | Float[Array, ""] = 1.0,
 ) -> CriticGradient:
-    """The value of a critic at an action and its gradient there, in one backward pass."""
+    """The value of a critic at an action and its gradient there, in one backward pass.
+
+    `t` is how clean the action is; only a `NoiseConditionedCritic` asks.
+    """
+    if isinstance(critic, NoiseConditionedCritic):
+        critic, observation = critic.critic, (observation, jnp.asarray(t, action.dtype))
 
     def value_and_members(action):
         if isinstance(critic, Ensemble):

@@ -3,7 +3,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from ._critic import Critic
-from ._guidance import best_of_n, bptt, grad_step, ode, ood, qgf, qgf_jacobian
+from ._guidance import best_of_n, bptt, grad_step, ode, ood, qgf, qgf_jacobian, robust_q
 from ._policy import AbstractPolicy
 
 Guidance: TypeAlias = Callable[[Any, Critic], Any]
@@ -14,6 +14,7 @@ METHODS: dict[str, Callable[..., Guidance]] = {
     "ode": ode,
     "bptt": bptt,
     "ood": ood,
+    "robust_q": robust_q,
     "best_of_n": best_of_n,
     "grad_step": grad_step,
 }

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.flax import load_file, save_file
 
-from ._critic import Ensemble
+from ._critic import Ensemble, NoiseConditionedCritic, Pessimism
+from ._files import replace_file
 from ._policy import FlowPolicy
 from ._velocity import ReversedVelocity
 from ._versions import versions
@@ -25,9 +25,12 @@ FORMAT = 1
 
 # The closed list: a file names one of these, and nothing else is ever constructed.
 _NETWORKS: dict[str, tuple[type, tuple[str, ...]]] = {
-    "VelocityMLP": (VelocityMLP, ("observation_size", "action_shape", "hidden")),
-    "CriticMLP": (CriticMLP, ("observation_size", "action_shape", "hidden")),
-    "ValueMLP": (ValueMLP, ("observation_size", "hidden")),
+    "VelocityMLP": (VelocityMLP, ("observation_size", "action_shape", "hidden", "compute_dtype")),
+    "CriticMLP": (
+        CriticMLP,
+        ("observation_size", "action_shape", "hidden", "noisy", "compute_dtype"),
+    ),
+    "ValueMLP": (ValueMLP, ("observation_size", "hidden", "compute_dtype")),
 }
 _SOLVERS: dict[str, type] = {
     name: getattr(diffrax, name)
@@ -35,14 +38,15 @@ _SOLVERS: dict[str, type] = {
 }
 
 
-def save(folder: str | os.PathLike, policy: FlowPolicy, critic: Any) -> None:
+def save(folder: str | os.PathLike, policy: FlowPolicy | None, critic: Any) -> None:
     """Writes a policy and a critic: arrays as safetensors, the configuration as JSON, no pickle.
 
     **Arguments:**
 
     - `folder`: made if missing; what an earlier `save` left there is replaced.
     - `policy`: a `FlowPolicy` of flowguide's networks. Guidance is not saved: it is a line of code.
-    - `critic`: a critic of flowguide's networks, or an `Ensemble` of them.
+    - `critic`: a critic of flowguide's networks, an `Ensemble` of them, or such an ensemble in a
+        `NoiseConditionedCritic`; None if there is none.
 
     **Raises:**
 
@@ -53,8 +57,8 @@ def save(folder: str | os.PathLike, policy: FlowPolicy, critic: Any) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     arrays_file, config_file = folder / ARRAYS_FILE, folder / CONFIG_FILE
-    arrays = {name: array for name, array in _named_arrays(model)}
-    _replace(arrays_file, lambda path: save_file(arrays, path))
+    arrays = {name: array for name, array in named_arrays(model)}
+    replace_file(arrays_file, lambda path: save_file(arrays, path))
     # Written last, with the hash of the arrays: a save that was cut short does not look finished.
     config = {
         "format": FORMAT,
@@ -62,15 +66,16 @@ def save(folder: str | os.PathLike, policy: FlowPolicy, critic: Any) -> None:
         "versions": versions(),
         **description,
     }
-    _replace(config_file, lambda path: path.write_text(json.dumps(config, indent=2) + "\n"))
+    replace_file(config_file, lambda path: path.write_text(json.dumps(config, indent=2) + "\n"))
 
 
-def load(folder: str | os.PathLike) -> tuple[Any, Any]:
-    """Reads what `flowguide.save` wrote.
+def load(folder: str | os.PathLike, *, seed: int | None = None) -> tuple[Any, Any]:
+    """Reads what `flowguide.save` or a training run wrote.
 
     **Arguments:**
 
-    - `folder`: a folder that `flowguide.save` or a training run wrote.
+    - `folder`: a folder that `flowguide.save` or `flowguide train` wrote.
+    - `seed`: which of a run's training seeds; may be left out if there is one.
 
     **Returns:**
 
@@ -79,8 +84,9 @@ def load(folder: str | os.PathLike) -> tuple[Any, Any]:
     **Raises:**
 
     `FileNotFoundError` if the folder holds no saved model; `ValueError` for what is damaged, of
-    another shape or of an unknown class. The message names it.
+    another shape or of an unknown class, or a run of several seeds. The message names it.
     """
+    folder = _of_seed(Path(folder), seed)
     config_file, arrays_file = Path(folder) / CONFIG_FILE, Path(folder) / ARRAYS_FILE
     for file in (config_file, arrays_file):
         if not file.is_file():
@@ -109,6 +115,30 @@ def load(folder: str | os.PathLike) -> tuple[Any, Any]:
     return model["policy"], model["critic"]
 
 
+def seed_folder(run: Path, seed: int) -> Path:
+    """Where a training run leaves the policy and the critic of a seed."""
+    return run / f"seed_{seed}"
+
+
+def seeds_of(run: Path) -> list[int]:
+    """The training seeds that a finished run holds."""
+    names = [path.parent.name for path in run.glob(f"seed_*/{CONFIG_FILE}")]
+    return sorted(int(name.removeprefix("seed_")) for name in names)
+
+
+def _of_seed(folder: Path, seed: int | None) -> Path:
+    seeds = seeds_of(folder)
+    if (folder / CONFIG_FILE).is_file() or not seeds:
+        return folder
+    if seed is None and len(seeds) > 1:
+        raise ValueError(
+            f"{folder} holds the training seeds {seeds}: name one, load(folder, seed=...)."
+        )
+    if seed is not None and seed not in seeds:
+        raise ValueError(f"{folder} holds the training seeds {seeds}, not {seed}.")
+    return seed_folder(folder, seeds[0] if seed is None else seed)
+
+
 def _describe(part: Any, where: str) -> dict[str, Any]:
     kind = type(part).__name__
     if type(part) is FlowPolicy:
@@ -125,12 +155,13 @@ def _describe(part: Any, where: str) -> dict[str, Any]:
         }
     if type(part) is ReversedVelocity:
         return {"class": kind, "velocity": _describe(part.velocity, f"{where}.velocity")}
+    if type(part) is NoiseConditionedCritic:
+        return {"class": kind, "critic": _describe(part.critic, f"{where}.critic")}
+    if part is None:
+        return {"class": kind}
     if type(part) is Ensemble:
-        if not isinstance(part.reduction, str):
-            raise ValueError(
-                f"{where}.reduction is a callable, which cannot be saved: expected 'min' or 'mean'."
-            )
-        described: dict[str, Any] = {"class": kind, "reduction": part.reduction}
+        reduction = _describe_reduction(part.reduction, where)
+        described: dict[str, Any] = {"class": kind, "reduction": reduction}
         if isinstance(part.members, tuple):
             described["members"] = [
                 _describe(member, f"{where}.members.{i}") for i, member in enumerate(part.members)
@@ -141,11 +172,30 @@ def _describe(part: Any, where: str) -> dict[str, Any]:
         return described
     if kind in _NETWORKS and type(part) is _NETWORKS[kind][0]:
         return {"class": kind, **{name: getattr(part, name) for name in _NETWORKS[kind][1]}}
-    known = sorted([*_NETWORKS, "FlowPolicy", "ReversedVelocity", "Ensemble"])
+    parts = (FlowPolicy, ReversedVelocity, Ensemble, NoiseConditionedCritic)
+    known = sorted([*_NETWORKS, *(each.__name__ for each in parts)])
     raise ValueError(
         f"{where} is a {kind}, which cannot be saved: expected one of {known}. Of a guided policy, "
         "save the policy that flowguide.guide was given."
     )
+
+
+def _describe_reduction(reduction: Any, where: str) -> Any:
+    if isinstance(reduction, str):
+        return reduction
+    if type(reduction) is Pessimism:
+        return {"class": "Pessimism", "rho": reduction.rho}
+    raise ValueError(
+        f"{where}.reduction is a callable, which cannot be saved: expected 'min', 'mean' or "
+        "flowguide.Pessimism(rho)."
+    )
+
+
+def _construct_reduction(description: Any, where: str) -> Any:
+    if isinstance(description, str):
+        return description
+    known = {"Pessimism": Pessimism}
+    return _one_of(description["class"], known, f"{where}.reduction")(float(description["rho"]))
 
 
 def _describe_controller(controller: Any, where: str) -> dict[str, Any]:
@@ -181,7 +231,7 @@ def _construct(description: Any, where: str) -> Any:
     if kind == "Ensemble" and "members" in description:
         members = enumerate(description["members"])
         members = [_construct(member, f"{where}.members.{i}") for i, member in members]
-        return Ensemble(members, description["reduction"])
+        return Ensemble(members, _construct_reduction(description["reduction"], where))
     if kind == "Ensemble":
         member = _construct(description["stacked"], f"{where}.members")
         count = description["num_members"]
@@ -189,9 +239,15 @@ def _construct(description: Any, where: str) -> Any:
         def stack(leaf):
             return jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype)
 
-        return Ensemble(jax.tree.map(stack, member), description["reduction"])
+        reduction = _construct_reduction(description["reduction"], where)
+        return Ensemble(jax.tree.map(stack, member), reduction)
+    if kind == "NoiseConditionedCritic":
+        return NoiseConditionedCritic(_construct(description["critic"], f"{where}.critic"))
+    if kind == "NoneType":
+        return None
     network, arguments = _one_of(kind, _NETWORKS, where)
-    chosen = {name: description[name] for name in arguments}
+    # What an older flowguide did not write has its default.
+    chosen = {name: description[name] for name in arguments if name in description}
     return eqx.filter_eval_shape(lambda: network(**chosen, key=jr.key(0)))
 
 
@@ -204,7 +260,7 @@ def _construct_controller(description: dict[str, Any]) -> diffrax.AbstractStepSi
 
 
 def _fill(skeleton: Any, arrays: dict[str, jax.Array], file: Path) -> Any:
-    expected = dict(_named_arrays(skeleton))
+    expected = dict(named_arrays(skeleton))
     for problem, names in (
         ("lacks", sorted(set(expected) - set(arrays))),
         ("holds unexpected", sorted(set(arrays) - set(expected))),
@@ -228,7 +284,7 @@ def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct))
 
 
-def _named_arrays(tree: Any) -> list[tuple[str, Any]]:
+def named_arrays(tree: Any) -> list[tuple[str, Any]]:
     """The arrays of a tree with their paths, in the order of its leaves."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [
@@ -254,10 +310,3 @@ def _one_of(name: Any, known: dict[str, Any], where: str) -> Any:
 def _hash(file: Path) -> str:
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _replace(file: Path, write: Callable[[Path], Any]) -> None:
-    """Writes beside the file and renames, so that a reader never sees half of it."""
-    partial = file.with_name(file.name + ".partial")
-    write(partial)
-    os.replace(partial, file)

@@ -118,24 +118,24 @@ def check_velocity(
     try:
         out = eqx.filter_eval_shape(velocity, t, action, observation)
     except Exception as error:
-        error.add_note(_called_with("velocity", t=t, action=action, observation=observation))
+        error.add_note(called_with("velocity", t=t, action=action, observation=observation))
         raise
     shape = getattr(out, "shape", None)
     if shape != action.shape:
         raise ValueError(
-            f"velocity(t, action, observation) returned {_show(out)} for an action of shape "
+            f"velocity(t, action, observation) returned {shown(out)} for an action of shape "
             f"{action.shape}: a velocity has the shape of the action. "
-            + _called_with("velocity", t=t, action=action, observation=observation)
+            + called_with("velocity", t=t, action=action, observation=observation)
         )
 
 
-def _called_with(name: str, **arguments: PyTree) -> str:
-    shown = ", ".join(f"{key}={_show(value)}" for key, value in arguments.items())
+def called_with(name: str, **arguments: PyTree) -> str:
+    given = ", ".join(f"{key}={shown(value)}" for key, value in arguments.items())
     return (
-        f"flowguide called {name}({shown}). Policies act on ONE observation: for a batch use "
+        f"flowguide called {name}({given}). Policies act on ONE observation: for a batch use "
         "`flowguide.sample(policy, observations, key=key)` or `jax.vmap`."
     )
 
 
-def _show(tree: PyTree) -> str:
+def shown(tree: PyTree) -> str:
     return eqx.tree_pformat(tree, short_arrays=True, struct_as_array=True, indent=1, width=10**6)

@@ -103,11 +103,11 @@ def test_iql_finds_the_values_of_a_known_task(key):
     state = train(learner, windows, steps=4000, batch_size=128, key=key)
     states = jnp.arange(-2.0, 4.0)[:, None]
     best = np.array([-sum(0.9**i for i in range(3 - s)) for s in range(-2, 4)])
-    values = jax.vmap(state.value.model)(states)
+    values = jax.vmap(state.learner.value.model)(states)
     # An expectile of 0.95 is a little below the maximum.
     np.testing.assert_allclose(values, best, atol=0.45)
     right, left = (
-        jax.vmap(state.target_critic, (0, None))(states, jnp.full((1, 1), move))
+        jax.vmap(state.result(learner), (0, None))(states, jnp.full((1, 1), move))
         for move in (1.0, -1.0)
     )
     # To the left of the goal, going right is worth more; and by what the closed form says.
@@ -124,9 +124,9 @@ def test_guidance_improves_a_behaviour_cloned_policy(key):
             "critic": iql(optimiser=optax.adam(1e-3)),
         }
     )
-    state = train(learner, windows, steps=3000, batch_size=128, key=key)
-    policy = fg.FlowPolicy(state["policy"].model, (1, 1))
-    critic = state["critic"].target_critic
+    result = train(learner, windows, steps=3000, batch_size=128, key=key).result(learner)
+    policy = fg.FlowPolicy(result["policy"], (1, 1))
+    critic = result["critic"]
     observations = jnp.zeros((400, 1))
     cloned = np.asarray(fg.sample(policy, observations, key=key))
     # The data is half +1 and half -1; 0.5 within five standard errors of 400 actions.
@@ -156,7 +156,7 @@ def test_same_key_same_result_however_steps_are_grouped(key):
             batch_size=8,
             key=key,
             log_every=every,
-            on_log=lambda done, losses: logs.append((done, losses)),
+            on_report=lambda report: logs.append((report.step, report.losses)),
         )
         for every in (3, 10)
     ]
@@ -193,7 +193,7 @@ def test_the_target_follows_the_updated_critic(key):
 
 def test_a_loss_that_is_not_finite_stops_the_training(key):
     windows = Windows(chain_dataset(20), 1)
-    with pytest.raises(FloatingPointError, match=r"'loss' is (nan|inf) between updates \d+ and"):
+    with pytest.raises(FloatingPointError, match=r"The loss 'loss' is not finite at update \d+\."):
         train(
             flow_matching(optimiser=optax.sgd(1e9)),
             windows,

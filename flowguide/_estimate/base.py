@@ -3,6 +3,7 @@ import abc
 import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
+from .._critic import Critic
 from .._policy import FlowPolicy
 
 
@@ -13,6 +14,15 @@ class AbstractEstimate(eqx.Module):
     def twice(self) -> "AbstractEstimate | None":
         """The same estimate in a form that can be differentiated twice; None if it already can."""
         return None
+
+    def cleanness(self, t: Float[ArrayLike, ""]) -> float | Float[ArrayLike, ""]:
+        """How clean the estimate is, as a time: 1 for a clean action. Noise-conditioned critics ask
+        for it."""
+        del t
+        return 1.0
+
+    def check(self, critic: Critic) -> None:
+        """Refuses a critic that cannot be asked about this estimate, with a `ValueError`."""
 
     @abc.abstractmethod
     def __call__(

@@ -13,4 +13,5 @@ from .methods import (
     ood as ood,
     qgf as qgf,
     qgf_jacobian as qgf_jacobian,
+    robust_q as robust_q,
 )

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from .._checks import broadcasts_to
-from .._critic import Critic, critic_gradient, Ensemble
+from .._critic import Critic, critic_gradient, Ensemble, NoiseConditionedCritic
 from .._estimate import AbstractEstimate
 from .._jacobian import AbstractJacobian
 from .._policy import FlowPolicy
@@ -87,7 +87,9 @@ class GradientGuidance(AbstractGuidance):
                 "none. It needs a flowguide.FlowPolicy: put gradient guidance before best_of_n and "
                 "grad_step."
             )
-        if self.gate is not None and not isinstance(critic, Ensemble):
+        self.estimate.check(critic)
+        asked = critic.critic if isinstance(critic, NoiseConditionedCritic) else critic
+        if self.gate is not None and not isinstance(asked, Ensemble):
             raise ValueError(
                 "A gate reads the values of all members of a flowguide.Ensemble, but the critic "
                 f"is {critic!r}."
@@ -103,7 +105,8 @@ class GradientGuidance(AbstractGuidance):
         pullback: Callable[[Array], Array],
     ) -> tuple[Float[Array, "*action"], Float[Array, ""]]:
         """The term that is added to the velocity, and the critic's value at the clean action."""
-        critic_at_clean = critic_gradient(critic, observation, clean_action)
+        cleanness = jnp.asarray(self.estimate.cleanness(t))
+        critic_at_clean = critic_gradient(critic, observation, clean_action, cleanness)
         gradient: Any = pullback(critic_at_clean.gradient)
         if self.shaping is not None:
             gradient, _ = self.shaping.update(gradient, self.shaping.init(gradient))

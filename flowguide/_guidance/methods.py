@@ -39,6 +39,35 @@ def ood(
     )
 
 
+def robust_q(
+    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    *,
+    shaping: optax.GradientTransformation | None = None,
+    gate: Callable[[Array], Array] | None = None,
+    debug: bool = False,
+) -> GradientGuidance:
+    r"""The gradient of a critic that knows how noisy the action is: $v + w\,\nabla Q(o, a_t, t)$.
+
+    `ood` with a critic that was trained for it, by `flowguide.train.NoiseConditioned`.
+
+    **Arguments:**
+
+    - `weight`, `shaping`, `gate`, `debug`: as in `flowguide.GradientGuidance`.
+
+    **Returns:**
+
+    A `flowguide.GradientGuidance`. Each evaluation of the guided velocity costs 1 velocity and 1
+    critic gradient. Applied to anything but a `flowguide.NoiseConditionedCritic` it raises a
+    `ValueError`.
+
+    Source: RobustQ in the QGF paper (arXiv 2606.11087); see `flowguide.qgf`.
+    """
+    estimate = NoisyAction(noise_conditioned=True)
+    return GradientGuidance(
+        estimate, DroppedJacobian(), weight, shaping=shaping, gate=gate, debug=debug
+    )
+
+
 def qgf(
     weight: ArrayLike | Callable[[Array], Array] = 1.0,
     *,

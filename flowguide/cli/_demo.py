@@ -158,7 +158,7 @@ def _learn(plan: Plan, out: Path, seed: int, console: "Console") -> tuple[Any, A
 
     from .. import FlowPolicy, nn
     from ..data import load_ogbench, Windows
-    from ..train import FlowMatching, IQL, Jointly, train
+    from ..train import FlowMatching, IQL, Jointly, Report, train
 
     dataset, _ = load_ogbench(plan.task, out)
     console.print(f"    {len(dataset):,} rows, {dataset.success_share:.1%} of them successes")
@@ -181,21 +181,24 @@ def _learn(plan: Plan, out: Path, seed: int, console: "Console") -> tuple[Any, A
     with progress_bar("updates", console) as bar:
         task = bar.add_task("train", total=plan.steps, note="")
 
-        def on_log(done: int, losses: dict[str, float]) -> None:
-            note = f"loss {losses['policy/loss']:.2f}, critic {losses['critic/critic_loss']:.2f}"
-            bar.update(task, completed=done, note=note)
+        def on_report(report: Report) -> None:
+            policy_loss, critic_loss = (
+                report.losses[name] for name in ("policy/loss", "critic/critic_loss")
+            )
+            note = f"loss {policy_loss:.2f}, critic {critic_loss:.2f}"
+            bar.update(task, completed=report.step, note=note)
 
         key = jax.random.key(seed)
-        state = train(
+        result: Any = train(
             learner,
             windows,
             steps=plan.steps,
             batch_size=plan.batch_size,
             key=key,
             log_every=500,
-            on_log=on_log,
-        )
-    return FlowPolicy(state["policy"].model, action_shape), state["critic"].target_critic
+            on_report=on_report,
+        ).result(learner)
+    return FlowPolicy(result["policy"], action_shape), result["critic"]
 
 
 def _evaluate(

@@ -1,29 +1,37 @@
 import inspect
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from ._collect import Collect
 from ._demo import Demo
+from ._train import Train, train_default
 
-Command = (
-    Annotated[Collect, tyro.conf.subcommand("collect", description=inspect.getdoc(Collect))]
-    | Annotated[Demo, tyro.conf.subcommand("demo", description=inspect.getdoc(Demo))]
-)
+
+def _command(arguments: list[str]) -> Any:
+    def subcommand(name: str, kind: type, **options: Any) -> Any:
+        description = inspect.getdoc(kind)
+        return Annotated[kind, tyro.conf.subcommand(name, description=description, **options)]
+
+    return (
+        subcommand("collect", Collect)
+        | subcommand("demo", Demo)
+        | subcommand("train", Train, default=train_default(arguments))
+    )
 
 
 def main() -> None:
     """The `flowguide` command: parses, calls the library and prints."""
     command = tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType]
+        _command(sys.argv[1:]),
         prog="flowguide",
         description="Test-time guidance of frozen flow policies by a critic's gradient.",
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
     )
     try:
         command.run()
-    except (ValueError, FileNotFoundError, FloatingPointError, RuntimeError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError, RuntimeError) as error:
         print(f"flowguide: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -1,7 +1,11 @@
+import warnings
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from .._checks import as_bounds
 
 
 class Dataset(eqx.Module):
@@ -11,39 +15,72 @@ class Dataset(eqx.Module):
 
     - `observations`: shape `(N, observation)`. Each episode's last row is where it ended.
     - `actions`: shape `(N, action)`; an episode's last one was never followed by a state.
-    - `rewards`: shape `(N,)`, of the state and action of that row.
-    - `masks`: shape `(N,)`, 0 where the task is over (nothing is bootstrapped from beyond), else 1.
     - `ends`: shape `(N,)`, True on each episode's last row.
+    - `rewards`: shape `(N,)`, of the state and action of that row; None where there is no task.
+    - `masks`: shape `(N,)`, 0 where the task is over (nothing is bootstrapped from beyond), else 1;
+        None where there is no task.
+    - `goals`: shape `(N, goal)`, what a row looks like as a goal; None where that is its
+        observation.
     """
 
     observations: Float[Array, "N observation"]
     actions: Float[Array, "N action"]
-    rewards: Float[Array, " N"]
-    masks: Float[Array, " N"]
     ends: Bool[Array, " N"]
+    rewards: Float[Array, " N"] | None = None
+    masks: Float[Array, " N"] | None = None
+    goals: Float[Array, "N goal"] | None = None
 
     def __len__(self) -> int:
         return len(self.ends)
 
     @property
+    def num_episodes(self) -> int:
+        return int(jnp.sum(self.ends))
+
+    @property
     def success_share(self) -> float:
-        """The share of rows in which the task is solved (`masks` is 0)."""
-        return float(1 - jnp.mean(self.masks))
+        """The share of rows in which the task is solved (`masks` is 0).
+
+        **Raises:**
+
+        `ValueError` for a dataset without a task.
+        """
+        _, masks = self.task
+        return float(1 - jnp.mean(masks))
+
+    @property
+    def task(self) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
+        """The rewards and masks, refused with a `ValueError` where there are none."""
+        if self.rewards is None or self.masks is None:
+            raise ValueError(
+                "This dataset has no task: it has no rewards and masks. Give them to from_arrays, "
+                "load a single task (such as 'cube-single-play-singletask-task1-v0'), or learn "
+                "from hindsight goals with flowguide.data.GoalWindows."
+            )
+        return self.rewards, self.masks
 
 
 def from_arrays(
-    observations: np.ndarray,
-    actions: np.ndarray,
-    rewards: np.ndarray,
-    masks: np.ndarray,
-    ends: np.ndarray,
+    observations: ArrayLike,
+    actions: ArrayLike,
+    rewards: ArrayLike | None = None,
+    masks: ArrayLike | None = None,
+    ends: ArrayLike | None = None,
+    *,
+    goals: ArrayLike | None = None,
+    low: float | ArrayLike = -1.0,
+    high: float | ArrayLike = 1.0,
 ) -> Dataset:
     """Any offline data as a `Dataset`.
 
     **Arguments:**
 
-    - `observations`, `actions`, `rewards`, `masks`, `ends`: as in `Dataset`. Episodes follow one
-        another; `ends` is true on the last row of each, which holds the final state.
+    - `observations`, `actions`, `rewards`, `masks`, `ends`, `goals`: as in `Dataset`. Episodes
+        follow one another; `ends` is true on the last row of each, which holds the final state.
+        Without rewards and masks the dataset has no task; one of them alone is an error. Without
+        `ends`, all rows are one episode.
+    - `low`, `high`: the bounds of the policy that will be trained. Actions outside them are kept,
+        counted and warned of: the policy clips, and cannot reach them.
 
     **Returns:**
 
@@ -53,28 +90,54 @@ def from_arrays(
 
     `ValueError` for an empty set, arrays that do not fit each other, or values that are not finite.
     """
-    arrays = {
-        "observations": np.asarray(observations, np.float32),
-        "actions": np.asarray(actions, np.float32),
-        "rewards": np.asarray(rewards, np.float32),
-        "masks": np.asarray(masks, np.float32),
+    given = {
+        "observations": (observations, 2),
+        "actions": (actions, 2),
+        "rewards": (rewards, 1),
+        "masks": (masks, 1),
+        "goals": (goals, 2),
     }
-    ends = np.asarray(ends, bool)
-    if not len(ends):
+    if (rewards is None) != (masks is None):
+        raise ValueError("rewards and masks make a task together: got one without the other.")
+    arrays = {
+        name: (np.asarray(x, np.float32), n) for name, (x, n) in given.items() if x is not None
+    }
+    num_rows = len(arrays["observations"][0])
+    if not num_rows:
         raise ValueError("The dataset is empty.")
-    for name, ndim in (("observations", 2), ("actions", 2), ("rewards", 1), ("masks", 1)):
-        shape = arrays[name].shape
-        if len(shape) != ndim or shape[0] != len(ends):
+    is_end = np.arange(num_rows) == num_rows - 1 if ends is None else np.asarray(ends, bool)
+    if is_end.shape != (num_rows,):
+        raise ValueError(
+            f"ends has shape {is_end.shape}: expected one entry for each of the {num_rows} rows of "
+            "observations."
+        )
+    for name, (array, ndim) in arrays.items():
+        if array.ndim != ndim or len(array) != num_rows:
             raise ValueError(
-                f"{name} has shape {shape}: expected {ndim} dimensions and one row for each of the "
-                f"{len(ends)} rows of ends."
+                f"{name} has shape {array.shape}: expected {ndim} dimensions and one row for each "
+                f"of the {num_rows} rows of ends."
             )
-        bad = np.flatnonzero(~np.isfinite(arrays[name]).reshape(len(ends), -1).all(axis=1))
+        bad = np.flatnonzero(~np.isfinite(array).reshape(num_rows, -1).all(axis=1))
         if len(bad):
             raise ValueError(
-                f"{name} holds values that are not finite in {len(bad)} of {len(ends)} rows, "
+                f"{name} holds values that are not finite in {len(bad)} of {num_rows} rows, "
                 f"first in row {bad[0]}."
             )
-    if not ends[-1]:
+    if not is_end[-1]:
         raise ValueError("The last row is not the end of an episode: ends[-1] is False.")
-    return Dataset(**{name: jnp.asarray(x) for name, x in arrays.items()}, ends=jnp.asarray(ends))
+    _warn_of_actions_outside(arrays["actions"][0], low, high)
+    return Dataset(
+        **{name: jnp.asarray(x) for name, (x, _) in arrays.items()}, ends=jnp.asarray(is_end)
+    )
+
+
+def _warn_of_actions_outside(actions: np.ndarray, low: object, high: object) -> None:
+    lowest, highest = (np.asarray(x, np.float32) for x in as_bounds(low, high, actions.shape[1:]))
+    count = int(np.sum(np.any((actions < lowest) | (actions > highest), axis=1)))
+    if count:
+        warnings.warn(
+            f"{count} of {len(actions)} actions lie outside the bounds [{low}, {high}]: a policy "
+            "with these bounds cannot reach them. Rescale the actions, or pass the bounds that you "
+            "give to FlowPolicy as low and high.",
+            stacklevel=3,
+        )

@@ -1,73 +1,288 @@
+import difflib
+import functools
+import http.client
 import os
+import shlex
+import traceback
+import types
+import urllib.error
+import warnings
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .._environments import quiet
+from .. import _environments
 from ._dataset import Dataset, from_arrays
+from ._generate import RECIPES
 
 DEFAULT_DATASET_DIR = "~/.ogbench/data"
 
+# What the datasets of an environment are called, by the package that the environment is from.
+_KINDS = {
+    "ogbench.locomaze": ("navigate", "stitch", "explore"),
+    "ogbench.manipspace": ("play", "noisy"),
+}
+
 
 def dataset_name(name: str) -> str:
-    """The name of the dataset behind a task: `cube-single-play-singletask-task1-v0` has
-    `cube-single-play-v0`."""
+    """The name of the dataset behind a task: `cube-single-play-singletask-task1-v0` and
+    `cube-single-play-oraclerep-v0` have `cube-single-play-v0`."""
     parts = name.split("-")
-    if "singletask" not in parts:
-        return name
-    return "-".join([*parts[: parts.index("singletask")], parts[-1]])
+    for word in ("singletask", "oraclerep"):
+        if word in parts:
+            return "-".join([*parts[: parts.index(word)], parts[-1]])
+    return name
+
+
+def is_goal_conditioned(name: str) -> bool:
+    """Whether a name is of goals to be reached, and not of a single task with rewards."""
+    return "singletask" not in name.split("-")
 
 
 def load_ogbench(
-    name: str, dataset_dir: str | os.PathLike = DEFAULT_DATASET_DIR
+    name: str,
+    dataset_dir: str | os.PathLike = DEFAULT_DATASET_DIR,
+    *,
+    download: bool = True,
+    bootstrap_through_success: bool = False,
 ) -> tuple[Dataset, Dataset]:
-    """Loads the dataset of an OGBench single task, with that task's rewards.
+    """Loads the dataset of any state-based OGBench name, and downloads it if it is missing.
+
+    NumPy's global random state, which OGBench draws from, is left as it was.
 
     **Arguments:**
 
-    - `name`: such as `cube-single-play-singletask-task1-v0`.
+    - `name`: of a single task (`cube-single-play-singletask-task1-v0`), whose rewards and masks the
+        dataset gets; of a goal-conditioned dataset (`cube-single-play-v0`), without a task; or of
+        one with oracle representations (`cube-single-play-oraclerep-v0`), which are its `goals`.
     - `dataset_dir`: the folder that holds `<dataset>.npz` and `<dataset>-val.npz`.
+    - `download`: whether to download missing files into that folder, with OGBench's progress bar.
+    - `bootstrap_through_success`: see `load_ogbench_file`.
 
     **Returns:**
 
-    `(train, validation)`. OGBench computes reward and mask from the state of the row, not from
-    the one after it.
+    `(train, validation)`.
 
     **Raises:**
 
-    `FileNotFoundError` if a file is missing, naming it; `ValueError` if the name has no task.
+    `FileNotFoundError` if a file is missing and cannot be downloaded, naming it, the folder and
+    what to do; `ValueError` for a name that is not a state-based dataset's, or a file that is
+    damaged or does not fit the name. Warns if no training row solves the task.
     """
-    if "singletask" not in name.split("-"):
-        raise ValueError(
-            f"{name!r} names no single task, so it has no rewards: expected a name such as "
-            "'cube-single-play-singletask-task1-v0'."
-        )
+    _check_name(name)
     folder = Path(dataset_dir).expanduser()
     base = dataset_name(name)
-    for file in (folder / f"{base}.npz", folder / f"{base}-val.npz"):
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"{file.name} is not in {folder}. Download it with "
-                f"`ogbench.download_datasets([{base!r}], {str(folder)!r})`, or make it: "
-                f"`flowguide collect {base} --episodes 200 --out {folder}`."
+    files = [folder / f"{base}.npz", folder / f"{base}-val.npz"]
+    _find(base, folder, files, download)
+    datasets = []
+    for file in files:
+        arrays = load_ogbench_file(name, file, bootstrap_through_success=bootstrap_through_success)
+        # OGBench's reward counts what is not yet solved, whatever the masks are.
+        if file is files[0] and "rewards" in arrays and not np.any(arrays["rewards"] == 0):
+            warnings.warn(
+                f"0 of {len(arrays['rewards'])} rows of {file.name} solve {name}: a critic has "
+                f"nothing to learn from. Take another task of {base}, or more data.",
+                stacklevel=2,
             )
-    with quiet():
+        try:
+            datasets.append(from_arrays(**arrays))
+        except ValueError as error:
+            raise ValueError(f"{file} holds no dataset of {name!r}: {error}") from error
+    train, validation = datasets
+    return train, validation
+
+
+def load_ogbench_file(
+    name: str, file: str | os.PathLike, *, bootstrap_through_success: bool = False
+) -> dict[str, np.ndarray]:
+    """One file in OGBench's format as the arguments of `from_arrays`.
+
+    The first file of a name takes about a second longer, for the environment that knows the task.
+    Only then is NumPy's global random state touched, and put back: later files of the same name can
+    be loaded from another thread while episodes are played.
+
+    **Arguments:**
+
+    - `name`: as for `load_ogbench`. The 100M sets have the names of the smaller ones, such as
+        `cube-quadruple-play-singletask-task1-v0`.
+    - `file`: a training or validation file, or a slice of a 100M set.
+    - `bootstrap_through_success`: masks that are 0 at the end of each episode instead of where the
+        task is solved, so that the value of a solved state is bootstrapped from what follows in the
+        data. For reproduction: `masks = 1 - terminals` after relabelling is what the published
+        pipeline for the 100M sets does (horizon reduction, arXiv 2506.04168, and QGF after it).
+
+    **Returns:**
+
+    - `observations`, shape `(N, observation)`, `actions`, shape `(N, action)`, and `ends`, shape
+        `(N,)`, as in `Dataset`;
+    - for a single task `rewards` and `masks`, shape `(N,)`, as OGBench relabels them: of the state
+        in that row, not of the one after it. Its single-task environments since 1.2 agree;
+    - for oracle representations `goals`, shape `(N, goal)`.
+
+    **Raises:**
+
+    `ValueError` for a name that is not a state-based dataset's, or a file that is damaged, lacks a
+    key or has rows of another size than the environment's.
+    """
+    env = _environment(name)
+    file = Path(file).expanduser()
+    has_task, has_goals = not is_goal_conditioned(name), "oraclerep" in name.split("-")
+    rows = _read(file, has_state=has_task or has_goals)
+    for key, space in (("observations", env.observation_space), ("actions", env.action_space)):
+        if rows[key].shape[1:] != space.shape:
+            raise ValueError(
+                f"{file} does not fit {name!r}: a row of {key!r} has shape {rows[key].shape[1:]}, "
+                f"and the environment's has {space.shape}."
+            )
+    arrays = {key: rows[key] for key in ("observations", "actions")}
+    arrays["ends"] = rows["valids"] == 0
+
+    from ogbench import relabel_utils
+
+    try:
+        if has_task:
+            # OGBench resets what it gets, to set the task. Ours is, and stays as it is.
+            placed = types.SimpleNamespace(unwrapped=env.unwrapped, reset=lambda: None)
+            relabel_utils.relabel_dataset(name, placed, rows)
+            arrays["rewards"] = rows["rewards"]
+            # Here, terminals mark the last row of an episode and the last one that an action led
+            # on from: nothing is bootstrapped from beyond an episode.
+            arrays["masks"] = 1 - rows["terminals"] if bootstrap_through_success else rows["masks"]
+        if has_goals:
+            relabel_utils.add_oracle_reps(name, env, rows)
+            arrays["goals"] = rows["oracle_reps"]
+    except KeyError as error:
+        raise ValueError(f"{file} does not fit {name!r}: it has no {error}.") from error
+    return arrays
+
+
+def ogbench_slices(folder: str | os.PathLike) -> tuple[list[Path], list[Path]]:
+    """The files of a 100M set, such as those in a folder `cube-quadruple-play-100m-v0`.
+
+    **Returns:**
+
+    `(training, validation)`: all `*.npz` sorted by name, those that end in `-val.npz` apart.
+
+    **Raises:**
+
+    `FileNotFoundError` if there is no training file, naming the folder.
+    """
+    folder = Path(folder).expanduser()
+    files = sorted(folder.glob("*.npz"))
+    validation = [file for file in files if file.name.endswith("-val.npz")]
+    training = [file for file in files if file not in validation]
+    if not training:
+        raise FileNotFoundError(
+            f"No training slices in {folder}: expected a folder with *.npz files, such as the "
+            "100M sets of OGBench have."
+        )
+    return training, validation
+
+
+def _read(file: Path, *, has_state: bool) -> dict[str, np.ndarray]:
+    import ogbench
+
+    try:
+        with open(file, "rb") as stream:  # NumPy leaves a damaged file open.
+            return ogbench.load_dataset(stream, compact_dataset=True, add_info=has_state)
+    except KeyError as error:
+        raise ValueError(f"{file} is no OGBench dataset: {error.args[0]}.") from error
+    # OGBench does not compare what it downloaded with the announced length.
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        raise ValueError(
+            f"{file} is damaged, perhaps by a download that was cut off ({error}). Delete it and "
+            "download it again."
+        ) from error
+
+
+@functools.lru_cache(maxsize=1)
+def _environment(name: str) -> Any:
+    """The name's environment, after a reset: at its task, where it has one."""
+    _check_name(name)
+    state = np.random.get_state()
+    try:
+        env = _environments.make(name)
+        _environments.reset(env, 0)
+    finally:
+        np.random.set_state(state)
+    return env
+
+
+def _check_name(name: str) -> None:
+    if name.startswith(("visual-", "powderworld-")):
+        raise ValueError(
+            f"{name!r} observes pixels. Only state-based datasets are supported, such as "
+            "'cube-single-play-singletask-task1-v0'."
+        )
+    names = _names()
+    if name not in names:
+        close = difflib.get_close_matches(name, names) or [
+            "cube-single-play-v0",
+            "cube-single-play-singletask-task1-v0",
+        ]
+        raise ValueError(
+            f"{name!r} is no OGBench dataset or task. Did you mean one of "
+            f"{', '.join(map(repr, close))}?"
+        )
+
+
+def _names() -> list[str]:
+    """All names of state-based datasets, tasks and oracle representations."""
+    with _environments.quiet():
+        import gymnasium
+        import ogbench  # noqa: F401
+
+    names = []
+    for env_name, spec in gymnasium.registry.items():
+        package = ".".join(str(spec.entry_point).split(".")[:2])
+        if env_name.startswith("visual-") or package not in _KINDS:
+            continue
+        environment, task, rest = env_name.partition("-singletask")
+        for kind in _KINDS[package]:
+            if task:
+                names.append(f"{environment}-{kind}{task}{rest}")
+            else:
+                size, _, version = environment.rpartition("-")
+                names += [f"{size}-{kind}-{version}", f"{size}-{kind}-oraclerep-{version}"]
+    return names
+
+
+def _find(base: str, folder: Path, files: list[Path], download: bool) -> None:
+    """Makes sure that both files are there."""
+    cause, outcome = None, ""
+    if download and not all(map(Path.is_file, files)):
         import ogbench
 
-        loaded: Any = ogbench.make_env_and_datasets(
-            name, dataset_path=str(folder / f"{base}.npz"), compact_dataset=True
+        # OGBench leaves its files to the garbage collector, which an error's traceback keeps off.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            try:
+                ogbench.download_datasets([base], str(folder))
+            except (OSError, http.client.HTTPException) as error:
+                traceback.clear_frames(error.__traceback__)
+                if isinstance(error, urllib.error.HTTPError):
+                    error.close()
+                cause = error
+                outcome = f", and the download failed ({type(error).__name__}: {error})"
+    missing = [file.name for file in files if not file.is_file()]
+    if not missing:
+        return
+    if base in RECIPES:
+        command = f"flowguide collect {base} --episodes 200 --out {shlex.quote(str(folder))}"
+        advice = f"Make the dataset here with `{command}`"
+        if len(missing) < len(files):
+            advice += ", which replaces the other file, too"
+    else:
+        import ogbench.utils
+
+        advice = (
+            "It cannot be made with `flowguide collect`. Get it from "
+            f"{' and '.join(f'{ogbench.utils.DATASET_URL}/{name}' for name in missing)}"
         )
-    env, *parts = loaded
-    env.close()
-    train, validation = (
-        from_arrays(
-            part["observations"],
-            part["actions"],
-            part["rewards"],
-            part["masks"],
-            np.asarray(part["valids"]) == 0,
-        )
-        for part in parts
-    )
-    return train, validation
+    raise FileNotFoundError(
+        f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in {folder}{outcome}. "
+        f"{advice}."
+    ) from cause

@@ -1,3 +1,7 @@
+import abc
+import warnings
+from typing import Literal
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,15 +14,16 @@ from ._dataset import Dataset
 
 
 class Batch(eqx.Module):
-    """Windows of `horizon` actions, each with its n-step return.
+    """Windows of `horizon` actions, each with its return.
 
     **Attributes:** (for one window; a batch has a leading axis)
 
-    - `observation`: the state that the window starts from, shape `(observation,)`.
+    - `observation`: the state that the window starts from, shape `(observation,)`; with goals,
+        state and goal one after the other.
     - `action`: its actions, shape `(horizon, action)`.
     - `reward`: the discounted sum of its rewards, up to the first end of the task, shape `()`.
     - `discount`: the factor of the bootstrap, `gamma ** horizon`, 0 if the task ended within.
-    - `next_observation`: the state after its last action, shape `(observation,)`.
+    - `next_observation`: the state after its last action, like `observation`.
     - `weight`: how much the window counts in a loss, shape `()`.
     """
 
@@ -30,67 +35,167 @@ class Batch(eqx.Module):
     weight: Float[Array, "*batch"]
 
 
-class Windows(eqx.Module):
+class AbstractSampler(eqx.Module):
+    """Anything that batches are drawn from, on the device and inside the training loop."""
+
+    @abc.abstractmethod
+    def sample(self, key: PRNGKeyArray, batch_size: int) -> "Batch | dict[str, Batch]":
+        """A batch, with replacement. The same key gives the same batch."""
+
+
+class PerLearner(AbstractSampler):
+    """A batch of its own for each learner of a `flowguide.train.Jointly`, by name.
+
+    **Arguments:**
+
+    - `samplers`: a dictionary of samplers, such as `{"policy": ..., "critic": ...}`.
+    """
+
+    samplers: dict[str, AbstractSampler]
+
+    def sample(self, key: PRNGKeyArray, batch_size: int) -> dict[str, Batch]:
+        keys = jr.split(key, len(self.samplers))
+        named = zip(self.samplers.items(), keys, strict=True)
+        batches = {name: sampler.sample(k, batch_size) for (name, sampler), k in named}
+        return batches  # pyright: ignore[reportReturnType]
+
+
+Returns = Literal["n_step", "monte_carlo", "success_to_go"]
+
+
+class Windows(AbstractSampler):
     """All windows of `horizon` actions that lie within one episode, sampled on the device.
 
     **Arguments:**
 
-    - `dataset`: the episodes.
+    - `dataset`: the episodes. Without a task, rewards and discounts are NaN: a policy can
+        learn from them, and a critic's loss stops the training.
     - `horizon`: the number of actions in a window (the action chunk).
     - `discount`: gamma, for each step.
+    - `returns`: what `reward` and `discount` of a window are:
+        - `"n_step"`: the sum over the window, and the factor of the bootstrap after it;
+        - `"monte_carlo"`: the sum to the end of the task or of the episode, and 0: nothing is left
+            to bootstrap. An episode that was cut off counts as one that ended there.
+        - `"success_to_go"`: `gamma ** (steps until success)`, 0 where none follows in the episode,
+            and 0. Source: Guided Action Flow (arXiv 2607.02092).
 
     **Raises:**
 
-    `ValueError` if no episode is long enough, or the discount is outside [0, 1].
+    `ValueError` if no episode is long enough, the discount is outside [0, 1], or returns are asked
+    of a dataset without a task. Episodes that are too short are left out, counted and warned of.
     """
 
     dataset: Dataset
-    starts: Int[Array, " windows"]
+    starts: Int[Array, " N"]
+    count: Int[Array, ""]
+    to_go: Float[Array, " N"] | None
     horizon: int = eqx.field(static=True)
     discount: float = eqx.field(static=True)
 
-    def __init__(self, dataset: Dataset, horizon: int = 1, discount: float = 0.99):
+    def __init__(
+        self,
+        dataset: Dataset,
+        horizon: int = 1,
+        discount: float = 0.99,
+        *,
+        returns: Returns = "n_step",
+    ):
         self.dataset = dataset
         self.horizon = as_positive_int("horizon", horizon)
         if not 0 <= discount <= 1:
             raise ValueError(f"discount must be in [0, 1], got {discount}.")
         self.discount = float(discount)
-        ends = np.asarray(dataset.ends)
-        # Row of the end of the episode that each row is in: a window needs its next state there.
-        end_rows = np.flatnonzero(ends)
-        episode_end = end_rows[np.cumsum(ends) - ends]
-        starts = np.flatnonzero(np.arange(len(ends)) + self.horizon <= episode_end)
-        if not len(starts):
-            longest = np.max(np.diff(end_rows, prepend=-1)) - 1
+        if returns not in ("n_step", "monte_carlo", "success_to_go"):
             raise ValueError(
-                f"No episode has {self.horizon} actions in a row: the longest has {longest}."
+                f"Unknown returns {returns!r}: expected 'n_step', 'monte_carlo' or 'success_to_go'."
             )
-        self.starts = jnp.asarray(starts, jnp.int32)
+        ends = np.asarray(dataset.ends)
+        num_rows = len(ends)
+        starts = np.flatnonzero(np.arange(num_rows) + self.horizon <= episode_ends(ends))
+        lengths = np.diff(np.flatnonzero(ends), prepend=-1) - 1
+        if not len(starts):
+            raise ValueError(
+                f"No episode has {self.horizon} actions in a row: the longest has {lengths.max()}."
+            )
+        # Episodes without any action are padding.
+        too_short = np.sum((lengths > 0) & (lengths < self.horizon))
+        if too_short:
+            warnings.warn(
+                f"{too_short} of {len(lengths)} episodes have fewer than {self.horizon} actions: "
+                "they are left out.",
+                stacklevel=2,
+            )
+        # As long as the dataset, whatever the number of windows: slices of one size share a
+        # compiled program.
+        self.starts = jnp.asarray(np.resize(starts, num_rows), jnp.int32)
+        self.count = jnp.asarray(len(starts), jnp.int32)
+        self.to_go = None
+        if returns != "n_step":
+            rewards, masks = (np.asarray(x, np.float64) for x in dataset.task)
+            # Success to go is the return of a reward for solving the task.
+            rewards = rewards if returns == "monte_carlo" else 1 - masks
+            to_go = discounted_to_go(rewards, masks, ends, self.discount)
+            self.to_go = jnp.asarray(to_go, jnp.float32)
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return int(self.count)
 
     def at(self, start: Int[Array, ""]) -> Batch:
         """The window that starts at a row of the dataset."""
         data = self.dataset
-
-        def window(x):
-            return jax.lax.dynamic_slice_in_dim(x, start, self.horizon)
-
-        rewards, masks = window(data.rewards), window(data.masks)
-        gammas = self.discount ** np.arange(self.horizon, dtype=np.float32)
-        # 1 until the step at which the task ends, which still counts; 0 after it.
-        alive = jnp.cumprod(jnp.concatenate([jnp.ones(1, masks.dtype), masks[:-1]]))
+        if self.to_go is not None:
+            reward, discount = self.to_go[start], jnp.zeros(())
+        elif data.rewards is None or data.masks is None:
+            reward = discount = jnp.full((), jnp.nan)
+        else:
+            reward, discount = n_step(
+                self.slice(data.rewards, start), self.slice(data.masks, start), self.discount
+            )
         return Batch(
             observation=data.observations[start],
-            action=window(data.actions),
-            reward=jnp.sum(gammas * alive * rewards),
-            discount=self.discount**self.horizon * jnp.prod(masks),
+            action=self.slice(data.actions, start),
+            reward=reward,
+            discount=discount,
             next_observation=data.observations[start + self.horizon],
             weight=jnp.ones(()),
         )
 
+    def slice(self, rows: Array, start: Int[Array, ""]) -> Array:
+        return jax.lax.dynamic_slice_in_dim(rows, start, self.horizon)
+
+    def sample_starts(self, key: PRNGKeyArray, batch_size: int) -> Int[Array, " batch"]:
+        """First rows of windows, uniformly and with replacement."""
+        return self.starts[jr.randint(key, (batch_size,), 0, self.count)]
+
     def sample(self, key: PRNGKeyArray, batch_size: int) -> Batch:
-        """A batch of windows, drawn uniformly with replacement."""
-        chosen = jr.randint(key, (batch_size,), 0, len(self.starts))
-        return jax.vmap(self.at)(self.starts[chosen])
+        return jax.vmap(self.at)(self.sample_starts(key, batch_size))
+
+
+def n_step(
+    rewards: Float[Array, " horizon"], masks: Float[Array, " horizon"], gamma: float
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The discounted sum of rewards up to the step that ends the task, and the bootstrap factor."""
+    horizon = len(rewards)
+    gammas = gamma ** np.arange(horizon, dtype=np.float32)
+    # 1 until the step at which the task ends, which still counts; 0 after it.
+    alive = jnp.cumprod(jnp.concatenate([jnp.ones(1, masks.dtype), masks[:-1]]))
+    return jnp.sum(gammas * alive * rewards), gamma**horizon * jnp.prod(masks)
+
+
+def episode_ends(ends: np.ndarray) -> np.ndarray:
+    """For each row, the row on which its episode ends. Shape `(N,)`."""
+    return np.flatnonzero(ends)[np.cumsum(ends) - ends]
+
+
+def discounted_to_go(
+    rewards: np.ndarray, masks: np.ndarray, ends: np.ndarray, gamma: float
+) -> np.ndarray:
+    """Each row's return `G = r + gamma * mask * G_next`, ended by its episode. Shape `(N,)`."""
+    returns = np.array(rewards)
+    last = np.flatnonzero(ends)
+    lengths = np.diff(last, prepend=-1)
+    # All episodes at once, one step back at a time.
+    for steps_back in range(1, lengths.max()):
+        rows = last[lengths > steps_back] - steps_back
+        returns[rows] += gamma * masks[rows] * returns[rows + 1]
+    return returns

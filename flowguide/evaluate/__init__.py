@@ -6,5 +6,8 @@ from ._episodes import (
     write_episodes as write_episodes,
 )
 from ._evaluate import evaluate as evaluate
-from ._plots import plot_success as plot_success
+from ._plots import (
+    plot_along_training as plot_along_training,
+    plot_success as plot_success,
+)
 from ._statistics import Success as Success, success as success, summarise as summarise

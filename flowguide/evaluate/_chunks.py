@@ -16,10 +16,19 @@ class ActionChunks(gymnasium.Wrapper):
 
     - `env`: a gymnasium environment with a Box action space.
     - `horizon`: how many actions a chunk has; `step` takes an array `(horizon, *action)`.
+    - `goal_conditioned`: observations are followed by the goal, which a reset's `info` tells.
     """
 
-    def __init__(self, env: gymnasium.Env, horizon: int):
+    def __init__(self, env: gymnasium.Env, horizon: int, *, goal_conditioned: bool = False):
         super().__init__(env)
+        self._goal = np.zeros(0, np.float32)
+        self._goal_conditioned = goal_conditioned
+        if goal_conditioned:
+            # As many numbers as the goal has, which only a reset says.
+            observation, _ = self._observe(*_environments.reset(env, 0))
+            self.observation_space = gymnasium.spaces.Box(
+                -np.inf, np.inf, observation.shape, observation.dtype.type
+            )
         space = env.action_space
         if not isinstance(space, gymnasium.spaces.Box):
             raise ValueError(f"Actions must be in a Box, {env} has {space}.")
@@ -34,10 +43,20 @@ class ActionChunks(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         if seed is None:
             raise ValueError("ActionChunks.reset needs a seed: episodes are paired by it.")
-        observation, _ = _environments.reset(self.env, seed, options)
+        observation, _ = self._observe(*_environments.reset(self.env, seed, options))
         self._return, self._length = 0.0, 0
         self._result = (observation, 0.0, False, False, {})
         return observation, {}
+
+    def _observe(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if self._goal_conditioned:
+            if "goal" not in info:
+                raise ValueError(f"{self.env} tells no goal: it is not goal-conditioned.")
+            self._goal = np.asarray(info["goal"], observation.dtype)
+        return self._with_goal(observation), info
+
+    def _with_goal(self, observation: Any) -> Any:
+        return np.concatenate([observation, self._goal]) if self._goal_conditioned else observation
 
     def step(self, action: np.ndarray):
         _, _, terminated, truncated, _ = self._result
@@ -45,6 +64,7 @@ class ActionChunks(gymnasium.Wrapper):
             if terminated or truncated:
                 break
             observation, reward, terminated, truncated, info = self.env.step(single)
+            observation = self._with_goal(observation)
             self._return += float(reward)
             self._length += 1
             # Only what the evaluation reads: a manipulation task's `info` has dozens of arrays.
@@ -57,6 +77,6 @@ class ActionChunks(gymnasium.Wrapper):
         return self._result
 
 
-def make_chunked(name: str, horizon: int) -> ActionChunks:
+def make_chunked(name: str, horizon: int, goal_conditioned: bool = False) -> ActionChunks:
     """What a worker process builds. Torn off `evaluate` so that it can be sent there by name."""
-    return ActionChunks(_environments.make(name), horizon)
+    return ActionChunks(_environments.make(name), horizon, goal_conditioned=goal_conditioned)

@@ -52,10 +52,15 @@ class Condition:
             return f"best of {self.best_of_n}"
         return name if self.best_of_n == 1 else f"{name}, best of {self.best_of_n}"
 
+    def __str__(self) -> str:
+        return f"{self.label} {self.weight:g}" if self.weight else self.label
 
-def apply(structure: tuple[str, int], weight: Any, policy: Any, critic: Critic) -> Any:
+
+def apply(structure: tuple[str, int], weight: Any, policy: Any, critic: Critic | None) -> Any:
     """The policy of a condition, with the weight as an array."""
     method, n = structure
+    if critic is None:
+        return policy
     if method not in (UNGUIDED, BEST_OF_N):
         policy = guide(policy, critic, method, weight=weight)
     return guide(policy, critic, best_of_n(n)) if n > 1 or method == BEST_OF_N else policy

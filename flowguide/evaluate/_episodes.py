@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .._files import replace_file
 from .._versions import versions
 from ._conditions import Condition
 
@@ -84,8 +85,6 @@ def read_episodes(file: str | os.PathLike) -> list[Episode]:
 
 def write_episodes(file: str | os.PathLike, episodes: Iterable[Episode]) -> None:
     """Replaces a results file, in an order that does not depend on which episode ended first."""
-    path = Path(file)
-    partial = path.with_name(path.name + ".partial")
     ordered = sorted(episodes, key=lambda e: (e.condition, e.train_seed, e.episode_seed))
-    partial.write_text("".join(episode.to_json() + "\n" for episode in ordered))
-    os.replace(partial, path)
+    text = "".join(episode.to_json() + "\n" for episode in ordered)
+    replace_file(Path(file), lambda path: path.write_text(text))

@@ -32,7 +32,7 @@ class _Slot:
 
 def evaluate(
     policy: FlowPolicy,
-    critic: Critic,
+    critic: Critic | None,
     environment: str,
     conditions: Sequence[Condition],
     episode_seeds: Sequence[int],
@@ -40,6 +40,7 @@ def evaluate(
     train_seed: int = 0,
     num_envs: int = 16,
     workers: int | None = None,
+    goal_conditioned: bool = False,
     finished: Collection[Episode] = (),
     on_episode: Callable[[Episode], None] | None = None,
 ) -> list[Episode]:
@@ -51,12 +52,15 @@ def evaluate(
     **Arguments:**
 
     - `policy`, `critic`: actions of shape `(horizon, action)` are played as a chunk, open loop.
+        Without a critic (None) the policy can only be unguided.
     - `environment`: the name of an OGBench task.
     - `conditions`: what to compare.
     - `episode_seeds`: one episode of each condition for each of them.
     - `train_seed`: recorded with each episode.
     - `num_envs`: how many environments (processes) there are; the batch size of the policy.
     - `workers`: how many of them run at a time; by default one for each core.
+    - `goal_conditioned`: observations are followed by the environment's goal, as policies that
+        learnt from `flowguide.data.GoalWindows` expect. The task is drawn by the episode's seed.
     - `finished`: episodes that need not be played again.
     - `on_episode`: called with each episode as it ends.
 
@@ -66,6 +70,8 @@ def evaluate(
     """
     workers = as_positive_int("workers", workers or len(os.sched_getaffinity(0)))
     num_envs = as_positive_int("num_envs", num_envs)
+    if critic is None and set(conditions) != {Condition()}:
+        raise ValueError("Without a critic only the unguided policy can be played.")
     done = {episode.key for episode in finished}
     queue = deque(
         _Slot(condition, seed)
@@ -78,7 +84,7 @@ def evaluate(
     horizon = policy.action_shape[0] if len(policy.action_shape) > 1 else 1
     worker_context()
     environments = gymnasium.vector.AsyncVectorEnv(
-        [partial(make_chunked, environment, horizon)] * num_envs,
+        [partial(make_chunked, environment, horizon, goal_conditioned)] * num_envs,
         context=START_METHOD,
         autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED,
         max_concurrency=workers,
@@ -91,7 +97,7 @@ def evaluate(
 
 def _play(
     policy: FlowPolicy,
-    critic: Critic,
+    critic: Critic | None,
     environments: gymnasium.vector.AsyncVectorEnv,
     queue: deque[_Slot],
     train_seed: int,
@@ -133,7 +139,10 @@ def _play(
 
 
 def _choose(
-    policy: FlowPolicy, critic: Critic, slots: Sequence[_Slot | None], observations: np.ndarray
+    policy: FlowPolicy,
+    critic: Critic | None,
+    slots: Sequence[_Slot | None],
+    observations: np.ndarray,
 ) -> np.ndarray:
     """The actions of all slots: one call for each structure among their conditions.
 
@@ -156,7 +165,7 @@ def _choose(
 def _act(
     structure: tuple[str, int],
     policy: FlowPolicy,
-    critic: Critic,
+    critic: Critic | None,
     weights: Float[Array, " envs"],
     observations: Float[Array, "envs observation"],
     seeds: UInt32[Array, " envs"],

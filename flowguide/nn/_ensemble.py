@@ -1,8 +1,8 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax.random as jr
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from .._checks import as_positive_int
 from .._critic import Ensemble
@@ -15,8 +15,10 @@ def critic_ensemble(
     action_shape: Sequence[int],
     hidden: Sequence[int] = (512, 512, 512, 512),
     *,
-    reduction: str = "min",
+    reduction: str | Callable[[Array], Array] = "min",
     stacked: bool = True,
+    noisy: bool = False,
+    compute_dtype: str = "float32",
     key: PRNGKeyArray,
 ) -> Ensemble:
     """K `CriticMLP`s that act as one critic.
@@ -24,7 +26,7 @@ def critic_ensemble(
     **Arguments:**
 
     - `num_members`: K, at least 1.
-    - `observation_size`, `action_shape`, `hidden`: as for `CriticMLP`.
+    - `observation_size`, `action_shape`, `hidden`, `noisy`, `compute_dtype`: as for `CriticMLP`.
     - `reduction`: as for `flowguide.Ensemble`.
     - `stacked`: stack the members along a leading axis and evaluate them under one `vmap`, a
         batched product a layer. For few members on a CPU `False` is faster, since XLA runs separate
@@ -38,7 +40,14 @@ def critic_ensemble(
     keys = jr.split(key, as_positive_int("num_members", num_members))
 
     def member(key):
-        return CriticMLP(observation_size, action_shape, hidden, key=key)
+        return CriticMLP(
+            observation_size,
+            action_shape,
+            hidden,
+            noisy=noisy,
+            compute_dtype=compute_dtype,
+            key=key,
+        )
 
     if stacked:
         return Ensemble(eqx.filter_vmap(member)(keys), reduction)

@@ -28,7 +28,8 @@ class Dense(eqx.Module):
         self.bias = jnp.zeros(out_size)
 
     def __call__(self, x: Float[Array, " in_size"]) -> Float[Array, " out_size"]:
-        return x @ self.kernel + self.bias
+        # In the precision of its input, from parameters in their own.
+        return x @ self.kernel.astype(x.dtype) + self.bias.astype(x.dtype)
 
 
 class LayerNorm(eqx.Module):
@@ -48,7 +49,9 @@ class LayerNorm(eqx.Module):
         self.bias = jnp.zeros(size)
 
     def __call__(self, x: Float[Array, " size"]) -> Float[Array, " size"]:
+        in_dtype, x = x.dtype, x.astype(self.scale.dtype)
         mean = jnp.mean(x)
         # Rounding can leave the difference of the two moments just below zero.
         variance = jnp.maximum(jnp.mean(x * x) - mean * mean, 0)
-        return (x - mean) * (jax.lax.rsqrt(variance + self.epsilon) * self.scale) + self.bias
+        factor = jax.lax.rsqrt(variance + self.epsilon) * self.scale
+        return ((x - mean) * factor + self.bias).astype(in_dtype)

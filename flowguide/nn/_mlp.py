@@ -5,7 +5,7 @@ import jax
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import as_shape
+from .._checks import as_float_dtype, as_shape
 from ._layers import Dense, LayerNorm
 
 
@@ -17,6 +17,8 @@ class MLP(eqx.Module):
     - `in_size`, `out_size`: numbers of features.
     - `hidden`: the hidden sizes, such as `(512, 512, 512, 512)`.
     - `norm_last`: whether the last hidden layer is normalised too.
+    - `compute_dtype`: what hidden layers are computed in, such as `"bfloat16"`. Parameters stay in
+        float32, as do layer statistics and what comes out.
     - `key`: for the initialisation.
 
     **Raises:**
@@ -26,6 +28,7 @@ class MLP(eqx.Module):
 
     layers: tuple[Dense, ...]
     norms: tuple[LayerNorm | None, ...]
+    compute_dtype: str = eqx.field(static=True)
 
     def __init__(
         self,
@@ -34,9 +37,11 @@ class MLP(eqx.Module):
         hidden: Sequence[int],
         *,
         norm_last: bool = True,
+        compute_dtype: str = "float32",
         key: PRNGKeyArray,
     ):
         hidden = as_shape("hidden", hidden)
+        self.compute_dtype = as_float_dtype("compute_dtype", compute_dtype)
         keys = jr.split(key, len(hidden) + 1)
         sizes = (in_size, *hidden, out_size)
         self.layers = tuple(
@@ -49,7 +54,8 @@ class MLP(eqx.Module):
 
     def __call__(self, x: Float[Array, " in_size"]) -> Float[Array, " out_size"]:
         *hidden_layers, out_layer = self.layers
+        out_dtype, x = x.dtype, x.astype(self.compute_dtype)
         for layer, norm in zip(hidden_layers, self.norms, strict=True):
             x = layer(x)
             x = jax.nn.gelu(x if norm is None else norm(x), approximate=True)
-        return out_layer(x)
+        return out_layer(x).astype(out_dtype)

@@ -2,9 +2,10 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from .._checks import as_positive_int, as_shape
+from .._velocity import shown
 from ._mlp import MLP
 from ._time import sinusoidal_embedding
 
@@ -19,6 +20,7 @@ class VelocityMLP(eqx.Module):
     - `observation_size`: the size of the (flat) observation.
     - `action_shape`: the shape of the action, such as `(5,)` or `(horizon, 5)`.
     - `hidden`: the hidden sizes. All hidden layers but the last are normalised.
+    - `compute_dtype`: as for `MLP`.
     - `key`: for the initialisation.
 
     **Raises:**
@@ -37,6 +39,7 @@ class VelocityMLP(eqx.Module):
         action_shape: Sequence[int],
         hidden: Sequence[int] = (512, 512, 512, 512),
         *,
+        compute_dtype: str = "float32",
         key: PRNGKeyArray,
     ):
         self.observation_size = as_positive_int("observation_size", observation_size)
@@ -44,7 +47,13 @@ class VelocityMLP(eqx.Module):
         self.hidden = as_shape("hidden", hidden)
         size = jnp.empty(self.action_shape).size
         in_size = self.observation_size + size + TIME_SIZE
-        self.mlp = MLP(in_size, size, self.hidden, norm_last=False, key=key)
+        self.mlp = MLP(
+            in_size, size, self.hidden, norm_last=False, compute_dtype=compute_dtype, key=key
+        )
+
+    @property
+    def compute_dtype(self) -> str:
+        return self.mlp.compute_dtype
 
     def __call__(
         self,
@@ -61,13 +70,17 @@ class VelocityMLP(eqx.Module):
 class CriticMLP(eqx.Module):
     """A critic `Q(observation, action)`: an MLP with every hidden layer normalised.
 
-    **Arguments:** as for `VelocityMLP`.
+    **Arguments:** as for `VelocityMLP`, and
+
+    - `noisy`: a critic `Q((observation, t), action)` of noisy actions, for
+        `flowguide.NoiseConditionedCritic`.
     """
 
     mlp: MLP
     observation_size: int = eqx.field(static=True)
     action_shape: tuple[int, ...] = eqx.field(static=True)
     hidden: tuple[int, ...] = eqx.field(static=True)
+    noisy: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -75,19 +88,34 @@ class CriticMLP(eqx.Module):
         action_shape: Sequence[int],
         hidden: Sequence[int] = (512, 512, 512, 512),
         *,
+        noisy: bool = False,
+        compute_dtype: str = "float32",
         key: PRNGKeyArray,
     ):
         self.observation_size = as_positive_int("observation_size", observation_size)
         self.action_shape = as_shape("action_shape", action_shape)
         self.hidden = as_shape("hidden", hidden)
+        self.noisy = noisy
         size = jnp.empty(self.action_shape).size
-        self.mlp = MLP(self.observation_size + size, 1, self.hidden, key=key)
+        in_size = self.observation_size + size + (TIME_SIZE if noisy else 0)
+        self.mlp = MLP(in_size, 1, self.hidden, compute_dtype=compute_dtype, key=key)
 
-    def __call__(
-        self, observation: Float[Array, " observation"], action: Float[Array, "*action"]
-    ) -> Float[Array, ""]:
+    @property
+    def compute_dtype(self) -> str:
+        return self.mlp.compute_dtype
+
+    def __call__(self, observation: PyTree, action: Float[Array, "*action"]) -> Float[Array, ""]:
+        time = []
+        if self.noisy:
+            if not isinstance(observation, tuple):
+                raise ValueError(
+                    "A noisy CriticMLP is asked about ((observation, t), action), and got the "
+                    f"observation {shown(observation)}: flowguide.NoiseConditionedCritic adds t."
+                )
+            observation, t = observation
+            time = [sinusoidal_embedding(t, TIME_SIZE)]
         check_shapes(self, observation, action)
-        return self.mlp(jnp.concatenate([observation, action.reshape(-1)]))[0]
+        return self.mlp(jnp.concatenate([observation, action.reshape(-1), *time]))[0]
 
 
 class ValueMLP(eqx.Module):
@@ -97,6 +125,7 @@ class ValueMLP(eqx.Module):
 
     - `observation_size`: the size of the (flat) observation.
     - `hidden`: the hidden sizes.
+    - `compute_dtype`: as for `MLP`.
     - `key`: for the initialisation.
     """
 
@@ -109,11 +138,16 @@ class ValueMLP(eqx.Module):
         observation_size: int,
         hidden: Sequence[int] = (512, 512, 512, 512),
         *,
+        compute_dtype: str = "float32",
         key: PRNGKeyArray,
     ):
         self.observation_size = as_positive_int("observation_size", observation_size)
         self.hidden = as_shape("hidden", hidden)
-        self.mlp = MLP(self.observation_size, 1, self.hidden, key=key)
+        self.mlp = MLP(self.observation_size, 1, self.hidden, compute_dtype=compute_dtype, key=key)
+
+    @property
+    def compute_dtype(self) -> str:
+        return self.mlp.compute_dtype
 
     def __call__(self, observation: Float[Array, " observation"]) -> Float[Array, ""]:
         check_shapes(self, observation)

@@ -10,7 +10,16 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._critic import Ensemble
 from ..data import Batch
-from ._learner import AbstractLearner, apply_gradient, init_state, LearnerState, weighted_mean
+from ._critic import regress
+from ._learner import (
+    AbstractLearner,
+    apply_gradient,
+    check_rate,
+    follow,
+    init_state,
+    LearnerState,
+    mean_loss,
+)
 
 
 def value_loss(
@@ -24,14 +33,6 @@ def value_loss(
     """
     difference = target - value
     return jnp.where(difference < 0, 1 - expectile, expectile) * difference**2
-
-
-def critic_loss(values: Float[Array, " K"], target: Float[Array, ""]) -> Float[Array, ""]:
-    """The squared error of an ensemble's members against one target, summed over the members.
-
-    Summed, so that each member's gradient does not depend on how many there are.
-    """
-    return jnp.sum((values - target) ** 2)
 
 
 class IQLState(eqx.Module):
@@ -78,8 +79,7 @@ class IQL(AbstractLearner):
     def __check_init__(self):
         if not 0 < self.expectile < 1:
             raise ValueError(f"expectile must be in (0, 1), got {self.expectile}.")
-        if not 0 < self.target_rate <= 1:
-            raise ValueError(f"target_rate must be in (0, 1], got {self.target_rate}.")
+        check_rate("target_rate", self.target_rate)
 
     def init(self, key: PRNGKeyArray) -> IQLState:
         critic_key, value_key = jr.split(key)
@@ -95,25 +95,22 @@ class IQL(AbstractLearner):
     ) -> tuple[IQLState, dict[str, Array]]:
         del key  # Nothing in IQL is random but the batch.
 
+        targets = jax.vmap(state.target_critic)(batch.observation, batch.action)
+
         @eqx.filter_value_and_grad
         def loss_of_value(value):
-            target = jax.vmap(state.target_critic)(batch.observation, batch.action)
-            losses = jax.vmap(lambda v, q: value_loss(v, q, self.expectile))(
-                jax.vmap(value)(batch.observation), target
+            return mean_loss(
+                lambda o, target: value_loss(value(o), target, self.expectile),
+                batch.weight,
+                *(batch.observation, targets),
             )
-            return weighted_mean(losses, batch.weight)
 
-        next_value = jax.vmap(state.value.model)(batch.next_observation)
-        target = batch.reward + batch.discount * next_value
-
-        @eqx.filter_value_and_grad
-        def loss_of_critic(critic):
-            values = jax.vmap(critic.values)(batch.observation, batch.action)
-            return weighted_mean(jax.vmap(critic_loss)(values, target), batch.weight)
+        next_values = jax.vmap(state.value.model)(batch.next_observation)
+        bootstrapped = batch.reward + batch.discount * next_values
 
         value_loss_, value_gradient = loss_of_value(state.value.model)
-        critic_loss_, critic_gradient = loss_of_critic(state.critic.model)
-        critic = apply_gradient(state.critic, critic_gradient, self.optimiser)
+        samples = batch.observation, batch.action, bootstrapped, batch.weight
+        critic, critic_loss_ = regress(state.critic, self.optimiser, *samples)
         new_state = IQLState(
             critic=critic,
             target_critic=follow(state.target_critic, critic.model, self.target_rate),
@@ -121,9 +118,5 @@ class IQL(AbstractLearner):
         )
         return new_state, {"value_loss": value_loss_, "critic_loss": critic_loss_}
 
-
-def follow(target: Any, model: Any, rate: float) -> Any:
-    """The target, moved a step of `rate` towards the model."""
-    new, static = eqx.partition(model, eqx.is_inexact_array)
-    old = eqx.filter(target, eqx.is_inexact_array)
-    return eqx.combine(optax.incremental_update(new, old, rate), static)
+    def result(self, state: IQLState) -> Ensemble:
+        return state.target_critic

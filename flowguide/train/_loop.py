@@ -1,86 +1,280 @@
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from .._checks import as_positive_int
-from ..data import Windows
+from ..data import AbstractSampler, SliceStream
+from ._best import Best, init_best, keep_better
 from ._learner import AbstractLearner
+
+VALIDATION_BATCHES = 8
+
+
+class TrainState(eqx.Module):
+    """Everything that training carries from one update to the next.
+
+    With S seeds every array but `step` has a leading axis of size S.
+
+    **Attributes:**
+
+    - `step`: the number of updates done, shape `()`. The batch, the noise and the slice of the data
+        of each update follow from the key and this number alone: it is the data cursor too.
+    - `learner`: the learner's state.
+    - `best`: what did best on validation data, for each loss that is watched.
+    """
+
+    step: Int[Array, ""]
+    learner: Any
+    best: dict[str, Best]
+
+    def result(self, learner: AbstractLearner) -> PyTree:
+        """What was learnt: where a validation loss was watched the best, elsewhere the last."""
+        found = learner.result(self.learner)
+        for loss, best in self.best.items():
+            name = _learner_of(loss)
+            found = best.result if name is None else {**found, name: best.result}
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `train` says to its caller from time to time.
+
+    **Attributes:**
+
+    - `step`: the number of updates done.
+    - `losses`: means over the updates since the last report, by name; arrays of shape `()`, or
+        `(S,)` with S seeds.
+    - `validation`: the same on validation data; empty without.
+    - `state`: to be saved or evaluated at once: the next update consumes it.
+    """
+
+    step: int
+    losses: dict[str, np.ndarray]
+    validation: dict[str, np.ndarray]
+    state: TrainState
+
+
+def init(
+    learner: AbstractLearner, key: PRNGKeyArray, *, keep_best: Sequence[str] = ()
+) -> TrainState:
+    """The state before the first update. Arguments are as for `train`."""
+    keys = _split(key)[0]
+    state = eqx.filter_jit(_over_seeds(lambda k: learner.init(k), key))(keys)
+    result = learner.result(state)
+    best = {loss: init_best(_part(result, loss), key.shape) for loss in keep_best}
+    return TrainState(jnp.zeros((), jnp.int32), state, best)
 
 
 def train(
     learner: AbstractLearner,
-    windows: Windows,
+    data: AbstractSampler | SliceStream,
     *,
     steps: int,
     batch_size: int = 256,
     key: PRNGKeyArray,
     log_every: int = 1000,
-    on_log: Callable[[int, dict[str, float]], None] | None = None,
-) -> Any:
-    """Trains a learner from data on the device: batches are drawn inside one compiled scan.
+    validation: AbstractSampler | None = None,
+    keep_best: Sequence[str] = (),
+    state: TrainState | None = None,
+    on_report: Callable[[Report], None] | None = None,
+) -> TrainState:
+    """Trains a learner from data on the device: batches are drawn inside one compiled loop.
 
     **Arguments:**
 
-    - `learner`: what to train.
-    - `windows`: where batches come from.
-    - `steps`: how many updates.
+    - `learner`: what to train; a `Jointly` for several.
+    - `data`: where batches come from.
+    - `steps`: the number of updates in all, those of `state` included.
     - `batch_size`: windows in each.
-    - `key`: the same key gives the same result.
-    - `log_every`: updates in one compiled call; the host is met only between calls.
-    - `on_log`: called after each with the steps done and the mean losses over it.
+    - `key`: the same key gives the same result. An array of S keys trains S seeds in one program,
+        each on its own batches.
+    - `log_every`: updates between two reports; the host is met only there, and where a
+        `SliceStream` goes on to its next slice.
+    - `validation`: where the validation losses of each report come from, 8 batches that stay the
+        same.
+    - `keep_best`: names of losses, such as `"critic/loss"`; the result of that learner is then the
+        one with the lowest validation loss.
+    - `state`: where to go on from, such as a report's state; consumed.
+    - `on_report`: called with a `Report` at every multiple of `log_every`, and at the end.
 
     **Returns:**
 
-    The learner's final state.
+    The final `TrainState`; its `result(learner)` is what was learnt.
 
     **Raises:**
 
-    `FloatingPointError` as soon as a mean loss is not finite, naming the loss and the step.
+    `FloatingPointError` naming the loss and the update at which a loss was not finite.
+    `ValueError` for numbers that make no sense, or a loss to watch without validation data.
     """
     steps = as_positive_int("steps", steps)
     batch_size = as_positive_int("batch_size", batch_size)
     log_every = as_positive_int("log_every", log_every)
-    init_key, key = jr.split(key)
-    state = eqx.filter_jit(learner.init)(init_key)
-    done = 0
+    intervals = [log_every, data.every] if isinstance(data, SliceStream) else [log_every]
+    if keep_best and validation is None:
+        raise ValueError(f"keep_best={list(keep_best)!r} needs validation data.")
+    if state is None:
+        state = init(learner, key, keep_best=keep_best)
+    update_keys = _split(key)[1]
+    done = int(state.step)
+    sums: list[tuple[int, dict[str, Array]]] = []
     while done < steps:
-        count = min(log_every, steps - done)
-        # Keys follow from the step's number, not from how steps are grouped into calls.
-        first = jnp.asarray(done)
-        state, losses = scan_updates((learner, windows, key), state, first, count, batch_size)
-        done += count
-        means = {name: float(value) for name, value in losses.items()}
-        for name, value in means.items():
-            if value != value or abs(value) == float("inf"):
-                raise FloatingPointError(
-                    f"The loss {name!r} is {value} between updates {done - count} and {done}."
-                )
-        if on_log is not None:
-            on_log(done, means)
+        stop = min(steps, *((done // interval + 1) * interval for interval in intervals))
+        sampler = data.at(done) if isinstance(data, SliceStream) else data
+        numbers = jnp.asarray(done), jnp.asarray(stop)
+        new, found, bad = advance(
+            (learner, sampler, update_keys), state.learner, *numbers, batch_size
+        )
+        state = TrainState(jnp.asarray(stop), new, state.best)
+        _refuse_non_finite(bad)
+        sums.append((stop - done, found))
+        done = stop
+        if done % log_every and done < steps:
+            continue
+        losses, found = _mean(sums), {}
+        sums.clear()
+        if validation is not None:
+            found = validate((learner, validation), new, batch_size, key.shape)
+            state = _keep_best(learner, state, found)
+        if on_report is not None:
+            validated = {name: np.asarray(value) for name, value in found.items()}
+            on_report(Report(done, losses, validated, state))
     return state
 
 
 @eqx.filter_jit(donate="all-except-first")
-def scan_updates(
-    fixed: tuple[AbstractLearner, Windows, PRNGKeyArray],
+def advance(
+    fixed: tuple[AbstractLearner, AbstractSampler, PRNGKeyArray],
     state: Any,
-    first: Array,
-    count: int,
+    first: Int[Array, ""],
+    last: Int[Array, ""],
     batch_size: int,
-) -> tuple[Any, dict[str, Array]]:
-    learner, windows, key = fixed
+) -> tuple[Any, dict[str, Array], dict[str, Array]]:
+    """The updates from `first` to `last`, their mean losses, and for each loss the first update at
+    which it was not finite (-1 for none)."""
+    learner, sampler, key = fixed
     arrays, static = eqx.partition(state, eqx.is_array)
 
-    def step(arrays, number):
+    def update(state, key, number):
+        # From the number, not from how updates are grouped into calls.
         batch_key, update_key = jr.split(jr.fold_in(key, number))
-        batch = windows.sample(batch_key, batch_size)
-        new_state, losses = learner.update(eqx.combine(arrays, static), batch, update_key)
-        return eqx.filter(new_state, eqx.is_array), losses
+        batch = sampler.sample(batch_key, batch_size)
+        return learner.update(state, batch, update_key)
 
-    arrays, losses = jax.lax.scan(step, arrays, first + jnp.arange(count))
-    return eqx.combine(arrays, static), jax.tree.map(lambda x: x.mean(), losses)
+    def step(number, arrays):
+        def one(state, key):
+            return update(state, key, number)
+
+        state, losses = _over_seeds(one, key)(eqx.combine(arrays, static), key)
+        return eqx.filter(state, eqx.is_array), losses
+
+    def body(number, carry):
+        arrays, sums, bad = carry
+        arrays, losses = step(number, arrays)
+        sums = jax.tree.map(jnp.add, sums, losses)
+
+        def note(bad, loss):
+            return jnp.where((bad < 0) & ~jnp.isfinite(loss), number, bad)
+
+        return arrays, sums, jax.tree.map(note, bad, losses)
+
+    # Not a scan: its length is part of the compiled program, and every length compiles anew.
+    shapes = jax.eval_shape(step, first, arrays)[1]
+    sums = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    bad = jax.tree.map(lambda x: jnp.full(x.shape, -1, first.dtype), shapes)
+    arrays, sums, bad = jax.lax.fori_loop(first, last, body, (arrays, sums, bad))
+    count = jnp.maximum(last - first, 1).astype(jnp.float32)
+    return eqx.combine(arrays, static), jax.tree.map(lambda x: x / count, sums), bad
+
+
+@eqx.filter_jit
+def validate(
+    fixed: tuple[AbstractLearner, AbstractSampler],
+    state: Any,
+    batch_size: int,
+    seeds: tuple[int, ...],
+) -> dict[str, Float[Array, "*seeds"]]:
+    """The mean losses on validation batches, the same ones at every call and for every seed."""
+    learner, sampler = fixed
+
+    def of_batch(state, key):
+        batch_key, loss_key = jr.split(key)
+        batch = sampler.sample(batch_key, batch_size)
+
+        def of_state(state):
+            return learner.losses(state, batch, loss_key)
+
+        return (_vmap(of_state) if seeds else of_state)(state)
+
+    keys = jr.split(jr.key(0), VALIDATION_BATCHES)
+    found = jax.lax.map(lambda key: of_batch(state, key), keys)
+    return jax.tree.map(lambda x: x.mean(axis=0), found)
+
+
+def _keep_best(
+    learner: AbstractLearner, state: TrainState, validation: dict[str, Array]
+) -> TrainState:
+    for loss in state.best:
+        if loss not in validation:
+            raise ValueError(f"keep_best: no loss is called {loss!r}, only {sorted(validation)}.")
+    result = learner.result(state.learner)
+    best = {
+        loss: keep_better(old, _part(result, loss), validation[loss], state.step)
+        for loss, old in state.best.items()
+    }
+    return TrainState(state.step, state.learner, best)
+
+
+def _refuse_non_finite(bad: dict[str, Array]) -> None:
+    for name, found in ((name, np.asarray(value)) for name, value in bad.items()):
+        if np.any(found >= 0):
+            first = np.min(found[found >= 0])
+            seeds = "" if not found.ndim else f", seed {np.flatnonzero(found == first)[0]}"
+            learner = _learner_of(name)
+            of_learner = f" of the learner {learner!r}" if learner else ""
+            raise FloatingPointError(
+                f"The loss {name!r}{of_learner} is not finite at update {first + 1}{seeds}. A "
+                "smaller learning rate, or clipped gradients (optax.clip_by_global_norm), may help."
+            )
+
+
+def _learner_of(loss: str) -> str | None:
+    """The learner that a loss of a `Jointly` belongs to."""
+    name, slash, _ = loss.partition("/")
+    return name if slash else None
+
+
+def _part(result: Any, loss: str) -> PyTree:
+    name = _learner_of(loss)
+    return result if name is None else result[name]
+
+
+def _split(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """Keys for the first state and for the updates, of each seed."""
+    both = jr.split(key) if key.ndim == 0 else jax.vmap(jr.split)(key)
+    return both[..., 0], both[..., 1]
+
+
+def _over_seeds(function: Callable, key: PRNGKeyArray) -> Callable:
+    return _vmap(function) if key.ndim else function
+
+
+def _vmap(function: Callable) -> Callable:
+    return eqx.filter_vmap(function, in_axes=eqx.if_array(0))
+
+
+def _mean(sums: list[tuple[int, dict[str, Array]]]) -> dict[str, np.ndarray]:
+    """The mean losses over all updates, from the means of some of them."""
+    count = sum(number for number, _ in sums)
+    names = sums[0][1]
+    return {
+        name: np.asarray(sum(number / count * np.asarray(found[name]) for number, found in sums))
+        for name in names
+    }

@@ -1,0 +1,55 @@
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from ..train._presets import preset
+from ..train._settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Trains a flow policy and a critic on an OGBench task, offline, and can be killed at any time.
+
+    The folder OUT gets the settings, metrics.jsonl, checkpoints, and the finished policy and critic
+    of each seed, which flowguide.load(OUT) gives back. The same command goes on from the last
+    checkpoint. Data that are missing are downloaded; `flowguide collect` makes them without a
+    network.
+    """
+
+    settings: Settings
+
+    out: Path
+    """The folder of the run; made if missing."""
+
+    preset: Literal["default", "paper", "small"] = "default"
+    """Other defaults for the flags above: paper (1024x4, batch 1024, discount 0.999, 500,000 steps)
+    or small (256x3, discount 0.98, 16,000 steps). `--preset paper --help` shows them."""
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from ..train import run
+
+        console = Console()
+
+        def tell(line: str) -> None:
+            # Without wrapping: a line of a log file is a line.
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+        run(self.settings, self.out, tell=tell)
+        tell(f"Done: flowguide.load({str(self.out)!r}) gives policy and critic.")
+
+
+def train_default(arguments: Sequence[str]) -> Train:
+    """The command with the defaults of the preset that the arguments name."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--preset", default="default")
+    name = parser.parse_known_args(arguments)[0].preset
+    # A wrong name is refused with the other flags.
+    name = name if name in ("paper", "small") else "default"
+    missing = tyro.MISSING
+    return Train(preset(name, missing), missing, name)

@@ -1,0 +1,34 @@
+import equinox as eqx
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from ._learner import apply_gradient, LearnerState, mean_loss
+
+
+def critic_loss(values: Float[Array, " K"], target: Float[Array, ""]) -> Float[Array, ""]:
+    """The squared error of an ensemble's members against one target, summed over the members.
+
+    Summed, so that each member's gradient does not depend on how many there are.
+    """
+    return ((values - target) ** 2).sum()
+
+
+def regress(
+    state: LearnerState,
+    optimiser: optax.GradientTransformation,
+    observation: PyTree,
+    action: Float[Array, "batch *action"],
+    target: Float[Array, " batch"],
+    weight: Float[Array, " batch"],
+) -> tuple[LearnerState, Float[Array, ""]]:
+    """One step of every member of an ensemble towards the targets of a batch."""
+
+    @eqx.filter_value_and_grad
+    def loss(critic):
+        def of_sample(observation, action, target):
+            return critic_loss(critic.values(observation, action), target)
+
+        return mean_loss(of_sample, weight, observation, action, target)
+
+    value, gradient = loss(state.model)
+    return apply_gradient(state, gradient, optimiser), value
