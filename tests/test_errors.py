@@ -8,6 +8,7 @@ import optax
 import pytest
 
 import flowguide as fg
+from flowguide.data import from_arrays, Windows
 
 from .helpers import mlp_critic, mlp_policy, observation, OBSERVATION_SIZE
 
@@ -164,3 +165,8 @@ def test_optax_shaping_is_stateless(key):
     noise, o = jr.normal(key, (3,)), observation(key)
     guided = fg.guide(policy, critic, fg.qgf(0.1, shaping=shaping))
     assert jnp.array_equal(guided.from_noise(noise, o), guided.from_noise(noise, o))
+
+
+def test_unknown_returns():
+    with pytest.raises(ValueError, match="Unknown returns 'td': expected 'n_step'"):
+        Windows(from_arrays(np.zeros((3, 1)), np.zeros((3, 2))), returns="td")  # pyright: ignore[reportArgumentType]

@@ -112,7 +112,8 @@ def load_ogbench_file(
     - `bootstrap_through_success`: masks that are 0 at the end of each episode instead of where the
         task is solved, so that the value of a solved state is bootstrapped from what follows in the
         data. For reproduction: `masks = 1 - terminals` after relabelling is what the published
-        pipeline for the 100M sets does (horizon reduction, arXiv 2506.04168, and QGF after it).
+        QGF pipeline for the 100M sets does (its `make_ogbench_env_and_datasets`). `success_share`
+        then says nothing; rewards of 0 are still the successes.
 
     **Returns:**
 

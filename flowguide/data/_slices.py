@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from numpy.lib import format as npy
@@ -36,8 +37,9 @@ class SliceStream:
         arrays. Each slice has the same arrays, which differ in their number of rows alone.
     - `make`: a callable from a slice's `Dataset` to the sampler of its batches, such as
         `lambda dataset: Windows(dataset, 5, 0.99)`. Like `load` it is called in a background
-        thread, where none of JAX's context managers is in force but `jax.default_device`, as it
-        was when the stream was made.
+        thread, with the CPU as JAX's default device and none of the caller's other context
+        managers. What it returns is then moved to the device that was the default when the stream
+        was made.
     - `every`: the number of updates on each slice.
     - `seed`: an integer of at least 0, for the order.
     - `num_rows`: of each slice once it is padded. By default the most that any file has, as the
@@ -168,8 +170,7 @@ class SliceStream:
     def _in_background(self, file: Path) -> AbstractSampler:
         try:
             arrays = _pad(self._load(file), self._num_rows)
-            # JAX's context managers hold for one thread.
-            with jax.default_device(self._device):
+            with jax.default_device(_host()):
                 dataset = from_arrays(**arrays)
                 columns = {name: np.shape(array)[1:] for name, array in arrays.items()}
                 if self._columns not in (None, columns):
@@ -177,7 +178,10 @@ class SliceStream:
                         f"the shapes of its rows are {columns}, those of other slices "
                         f"{self._columns}."
                     )
-                sampler = jax.block_until_ready(self._make(dataset))
+                sampler = self._make(dataset)
+            # JAX's context managers hold for one thread.
+            with jax.default_device(self._device):
+                sampler = _put(sampler)
             self._columns = columns
             return sampler
         except Exception as error:
@@ -200,6 +204,22 @@ def _count_rows(file: Path) -> int:
             f"The number of rows in {file} cannot be read: {error}. Expected an npz file with an "
             "array 'observations'; for other files, give num_rows."
         ) from error
+
+
+def _host() -> Any:
+    """Where slices are built: on a GPU even `jnp.asarray` runs a program, which would queue behind
+    the updates on the slice before. The default device if JAX was told to leave the CPU out."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
+
+
+def _put(sampler: AbstractSampler) -> AbstractSampler:
+    """The sampler, once it is on the default device. An array that it has twice is there once."""
+    arrays = {id(x): np.asarray(x) for x in jax.tree.leaves(sampler) if eqx.is_array(x)}
+    placed = dict(zip(arrays, jax.device_put(list(arrays.values())), strict=True))
+    return jax.block_until_ready(jax.tree.map(lambda x: placed.get(id(x), x), sampler))
 
 
 def _pad(arrays: dict[str, Any], num_rows: int) -> dict[str, Any]:

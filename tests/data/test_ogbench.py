@@ -2,6 +2,7 @@
 
 import http.server
 import threading
+import types
 import urllib.error
 import zipfile
 from functools import partial
@@ -263,8 +264,9 @@ def test_missing_files_that_cannot_be_made(tmp_path):
 
 @pytest.fixture
 def served(folder, tmp_path, monkeypatch):
-    """Serves the files of `folder`; `cut` names those of which the second half never comes."""
-    cut = set()
+    """Serves the files of `folder`; `cut` names those of which the second half never comes, and
+    `gone` those that it lacks."""
+    state = types.SimpleNamespace(cut=set(), gone=set())
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format, *args):
@@ -272,15 +274,21 @@ def served(folder, tmp_path, monkeypatch):
 
         def copyfile(self, source, outputfile):
             data = source.read()
-            name = self.path.rpartition("/")[2]
-            outputfile.write(data[: len(data) // 2] if name in cut else data)
+            is_cut = self.path.strip("/") in state.cut
+            outputfile.write(data[: len(data) // 2] if is_cut else data)
+
+        def do_GET(self):
+            if self.path.strip("/") in state.gone:
+                self.send_error(404)
+            else:
+                super().do_GET()
 
     with http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), partial(Handler, directory=str(folder))
     ) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setattr(ogbench.utils, "DATASET_URL", f"http://127.0.0.1:{server.server_port}")
-        yield cut
+        yield state
         server.shutdown()
 
 
@@ -301,7 +309,7 @@ def test_download_of_what_is_missing_alone(served, maze):
 
 
 def test_download_that_is_cut_off(served, tmp_path):
-    served.add(f"{MAZE}-val.npz")
+    served.cut.add(f"{MAZE}-val.npz")
     # OGBench does not notice. On Python versions that do, the file is missing.
     with pytest.raises((ValueError, FileNotFoundError)) as error:
         load_ogbench(MAZE, tmp_path)
@@ -317,6 +325,15 @@ def test_download_of_what_the_server_lacks(served, tmp_path):
         load_ogbench("puzzle-3x3-play-v0", tmp_path)
     assert isinstance(error.value.__cause__, urllib.error.HTTPError)
     assert error.match(f"flowguide collect puzzle-3x3-play-v0 --episodes 200 --out {tmp_path}")
+
+
+def test_download_that_fails_between_the_two_files(served, folder, tmp_path):
+    served.gone.add(f"{MAZE}-val.npz")
+    with pytest.raises(FileNotFoundError, match=f"^{MAZE}-val.npz is not in .*404") as error:
+        load_ogbench(MAZE, tmp_path)
+    # The first one is whole on the disk, even while the error is held.
+    assert (tmp_path / f"{MAZE}.npz").read_bytes() == (folder / f"{MAZE}.npz").read_bytes()
+    del error
 
 
 def test_no_network(tmp_path, monkeypatch):

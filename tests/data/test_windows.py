@@ -1,3 +1,5 @@
+import contextlib
+
 import jax
 import numpy as np
 import pytest
@@ -34,6 +36,64 @@ def slow_window(dataset, start, horizon, gamma):
     return reward, discount
 
 
+def too_short(lengths, horizon):
+    """Expects the warning about episodes with fewer actions than the horizon, with their count."""
+    count = sum(0 < length < horizon for length in lengths)
+    if not count:
+        return contextlib.nullcontext()
+    return pytest.warns(
+        match=f"^{count} of {len(lengths)} episodes have fewer than {horizon} actions"
+    )
+
+
+def slow_to_go(dataset, row, gamma, returns):
+    """The obvious version: walk on until the task or the episode ends."""
+    total, factor = 0.0, 1.0
+    while True:
+        solved = float(dataset.masks[row]) == 0
+        total += factor * (float(dataset.rewards[row]) if returns == "monte_carlo" else solved)
+        if solved or dataset.ends[row]:
+            return total
+        row, factor = row + 1, factor * gamma
+
+
+@given(
+    seed=st.integers(0, 1000),
+    lengths=st.lists(st.integers(0, 7), min_size=1, max_size=4).filter(max),
+    gamma=st.sampled_from([0.0, 0.5, 0.99, 1.0]),
+    returns=st.sampled_from(["monte_carlo", "success_to_go"]),
+)
+def test_returns_to_the_end_equal_the_slow_version(seed, lengths, gamma, returns):
+    dataset = make_dataset(seed, lengths)
+    windows = Windows(dataset, 1, gamma, returns=returns)
+    starts = np.asarray(windows.starts)[: len(windows)]
+    batch = jax.vmap(windows.at)(starts)
+    slow = [slow_to_go(dataset, row, gamma, returns) for row in starts]
+    np.testing.assert_allclose(batch.reward, slow, rtol=1e-4, atol=1e-5)
+    assert np.all(batch.discount == 0)
+
+
+def test_a_dataset_without_a_task(key):
+    with_task = make_dataset(0, [5])
+    dataset = from_arrays(with_task.observations, with_task.actions, ends=with_task.ends)
+    batch = Windows(dataset, 2).sample(key, 3)
+    # A policy can learn from it; a critic's loss says at once that it cannot.
+    assert np.all(np.isnan(batch.reward)) and np.all(np.isfinite(batch.action))
+    with pytest.raises(ValueError, match="no rewards and masks"):
+        Windows(dataset, 1, returns="monte_carlo")
+    with pytest.raises(ValueError, match="no rewards and masks"):
+        dataset.success_share  # noqa: B018
+    with pytest.raises(ValueError, match="one without the other"):
+        from_arrays(with_task.observations, with_task.actions, with_task.rewards)
+
+
+def test_actions_outside_the_bounds_are_counted():
+    arrays = np.zeros((4, 1)), np.array([[0.0, 1.5], [0, 0], [-2, -2], [1, -1]])
+    with pytest.warns(match=r"^2 of 4 actions lie outside the bounds \[-1.0, 1.0\]"):
+        from_arrays(*arrays)
+    from_arrays(*arrays, low=np.array([-2.0, -2.0]), high=np.array([1.0, 1.5]))
+
+
 @given(
     seed=st.integers(0, 1000),
     lengths=st.lists(st.integers(0, 7), min_size=1, max_size=5),
@@ -46,12 +106,14 @@ def test_windows_equal_the_slow_version(seed, lengths, horizon, gamma):
         with pytest.raises(ValueError, match=f"the longest has {max(lengths)}"):
             Windows(dataset, horizon, gamma)
         return
-    windows = Windows(dataset, horizon, gamma)
+    with too_short(lengths, horizon):
+        windows = Windows(dataset, horizon, gamma)
     # Each episode of n actions holds n - horizon + 1 of them, and no more.
     assert len(windows) == sum(max(0, length - horizon + 1) for length in lengths)
-    batch = jax.vmap(windows.at)(windows.starts)
+    starts = np.asarray(windows.starts)[: len(windows)]
+    batch = jax.vmap(windows.at)(starts)
     np.testing.assert_array_equal(batch.observation[:, 1], batch.next_observation[:, 1])
-    for i, start in enumerate(np.asarray(windows.starts)):
+    for i, start in enumerate(starts):
         reward, discount = slow_window(dataset, start, horizon, gamma)
         np.testing.assert_allclose(batch.reward[i], reward, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(batch.discount[i], discount, rtol=1e-5)
@@ -64,7 +126,7 @@ def test_sampling_reaches_every_window_evenly(key):
     windows = Windows(make_dataset(0, [5, 9]), 3)
     batch = windows.sample(key, 20_000)
     starts, counts = np.unique(np.asarray(batch.observation[:, 0]), return_counts=True)
-    np.testing.assert_array_equal(starts, windows.starts)
+    np.testing.assert_array_equal(starts, windows.starts[:10])
     # 2000 expected in each of 10 bins: five standard deviations are 212.
     assert np.all(np.abs(counts - 2000) < 212)
     again = windows.sample(key, 20_000)
