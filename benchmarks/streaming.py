@@ -41,10 +41,10 @@ class Settings:
     every: int = 1000
     """Updates on each slice."""
 
-    visits: int = 4
+    visits: int = 2
     """Slices in each turn."""
 
-    rounds: int = 2
+    rounds: int = 3
     """Turns of each kind."""
 
     batch_size: int = 256

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 import flowguide as fg
 from flowguide import nn
-from flowguide.data import from_arrays, Windows
+from flowguide.data import from_arrays, PerLearner, Windows
 from flowguide.train import (
     critic_loss,
     flow_matching_loss,
@@ -18,6 +18,7 @@ from flowguide.train import (
     train,
     value_loss,
 )
+from flowguide.train._flow_matching import sample_times
 
 SIZE = 64
 
@@ -165,17 +166,157 @@ def test_same_key_same_result_however_steps_are_grouped(key):
     assert sorted(logs[0][1]) == ["critic/critic_loss", "critic/value_loss", "policy/loss"]
 
 
-def test_seeds_train_under_vmap(key):
+def small_learner():
+    return Jointly(
+        {
+            "policy": FlowMatching(lambda k: nn.VelocityMLP(1, (1, 1), (8,), key=k)),
+            "critic": IQL(
+                lambda k: nn.critic_ensemble(2, 1, (1, 1), (8,), key=k),
+                lambda k: nn.ValueMLP(1, (8,), key=k),
+            ),
+        }
+    )
+
+
+def test_several_seeds_are_as_many_runs(key):
     windows = Windows(chain_dataset(20), 1)
-    learner = iql()
+    learner = small_learner()
+    keys = jax.random.split(key, 3)
+    reports = []
+    options = {"steps": 20, "batch_size": 16, "log_every": 10, "validation": windows}
+    together = train(
+        learner, windows, key=keys, keep_best=["policy/loss"], on_report=reports.append, **options
+    )
+    assert reports[0].losses["policy/loss"].shape == (3,)
+    assert reports[0].validation["critic/critic_loss"].shape == (3,)
+    for i in range(3):
+        alone = train(learner, windows, key=keys[i], keep_best=["policy/loss"], **options)
+        # The same numbers from batched products, which round differently.
+        for several, one in zip(
+            jax.tree.leaves(eqx.filter(together.result(learner), eqx.is_array)),
+            jax.tree.leaves(eqx.filter(alone.result(learner), eqx.is_array)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(several[i], one, rtol=2e-3, atol=2e-5)
 
-    @eqx.filter_vmap(in_axes=(0, None))
-    def one(key, batch):
-        state, losses = learner.update(learner.init(key), batch, key)
-        return state.critic.model.values(jnp.zeros(1), jnp.zeros((1, 1))), losses
 
-    values, losses = one(jax.random.split(key, 3), windows.sample(key, 16))
-    assert values.shape == (3, 2) and losses["critic_loss"].shape == (3,)
+def test_going_on_from_a_state_changes_nothing(key):
+    windows = Windows(chain_dataset(20), 1)
+    learner = small_learner()
+    options = {"batch_size": 16, "log_every": 5, "validation": windows, "key": key}
+    whole = train(learner, windows, steps=20, keep_best=["critic/critic_loss"], **options)
+    half = train(learner, windows, steps=10, keep_best=["critic/critic_loss"], **options)
+    assert eqx.tree_equal(whole, train(learner, windows, steps=20, state=half, **options))
+
+
+def test_the_best_on_validation_data_is_kept(key):
+    """With a learning rate that grows too large, the best state is not the last."""
+    windows = Windows(chain_dataset(50), 1)
+    schedule = optax.exponential_decay(1e-3, 1, 1.02)
+    learner = Jointly({"policy": flow_matching(optimiser=optax.adam(schedule))})
+    seen = {}
+
+    def on_report(report):
+        seen[report.step] = float(report.validation["policy/loss"])
+
+    state = train(
+        learner,
+        windows,
+        steps=300,
+        batch_size=32,
+        key=key,
+        log_every=20,
+        validation=windows,
+        keep_best=["policy/loss"],
+        on_report=on_report,
+    )
+    best = min(seen, key=lambda step: seen[step])
+    assert best < 300
+    assert int(state.best["policy/loss"].step) == best
+    assert float(state.best["policy/loss"].loss) == seen[best]
+    again = train(learner, windows, steps=best, batch_size=32, key=key, log_every=20)
+    assert eqx.tree_equal(state.result(learner), again.result(learner))
+    with pytest.raises(ValueError, match="needs validation data"):
+        train(learner, windows, steps=1, key=key, keep_best=["policy/loss"])
+
+
+def test_losses_without_learning(key):
+    windows = Windows(chain_dataset(20), 1)
+    learner = small_learner()
+    state = learner.init(key)
+    batch = windows.sample(key, 16)
+    losses = learner.losses(state, batch, key)
+    assert losses == learner.update(state, batch, key)[1]
+
+
+def test_each_learner_can_have_batches_of_its_own(key):
+    dataset = chain_dataset(20)
+    near, far = Windows(dataset, 1, 0.5), Windows(dataset, 1, 0.9)
+    batch = PerLearner({"policy": near, "critic": far}).sample(key, 8)
+    assert np.max(batch["policy"].discount) == 0.5
+    np.testing.assert_allclose(np.max(batch["critic"].discount), 0.9)
+    learner = small_learner()
+    _, losses = learner.update(learner.init(key), batch, key)
+    _, of_policy = learner.update(learner.init(key), batch["policy"], key)
+    assert losses["policy/loss"] == of_policy["policy/loss"]
+    assert losses["critic/critic_loss"] != of_policy["critic/critic_loss"]
+
+
+def test_times_on_the_grid(key):
+    times = sample_times(key, 1000, 10)
+    np.testing.assert_allclose(np.unique(times), np.arange(11) / 10, atol=1e-7)
+    uniform = sample_times(key, 1000, None)
+    assert len(np.unique(uniform)) > 900 and 0 <= uniform.min() and uniform.max() <= 1
+
+
+def test_averaged_weights_follow_the_weights(key):
+    windows = Windows(chain_dataset(20), 1)
+    learner = flow_matching(average_rate=0.25)
+    before = learner.init(key)
+    after, _ = learner.update(before, windows.sample(key, 16), key)
+
+    def kernel(velocity):
+        return velocity.mlp.layers[0].kernel
+
+    expected = 0.75 * kernel(before.model) + 0.25 * kernel(after.model)
+    np.testing.assert_allclose(kernel(learner.result(after)), expected, atol=1e-6)
+    assert not np.allclose(kernel(after.model), kernel(before.model))
+
+
+def test_nothing_is_compiled_again_for_another_number(key):
+    windows = Windows(chain_dataset(20), 1)
+    traces = []
+
+    class Counting(FlowMatching):
+        def update(self, state, batch, key):
+            traces.append(batch)
+            return super().update(state, batch, key)
+
+    learner = Counting(lambda k: nn.VelocityMLP(1, (1, 1), (8,), key=k))
+    train(learner, windows, steps=10, batch_size=8, key=key, log_every=4)
+    count = len(traces)
+    train(learner, windows, steps=27, batch_size=8, key=jax.random.split(key)[0], log_every=7)
+    assert len(traces) == count
+
+
+def test_bfloat16_computes_and_float32_learns(key):
+    windows = Windows(chain_dataset(20), 1)
+    networks = [
+        nn.VelocityMLP(1, (1, 1), (64, 64), compute_dtype=dtype, key=key)
+        for dtype in ("float32", "bfloat16")
+    ]
+    noisy, observation = jnp.full((1, 1), 0.3), jnp.ones(1)
+    full, half = (network(jnp.float32(0.5), noisy, observation) for network in networks)
+    assert half.dtype == jnp.float32 and full != half
+    np.testing.assert_allclose(half, full, atol=0.02)
+    text = str(jax.make_jaxpr(networks[1])(jnp.float32(0.5), noisy, observation))
+    assert "bf16[64] = dot_general" in text and "f32[64] = dot_general" not in text
+    learner = FlowMatching(lambda k: networks[1])
+    state = train(learner, windows, steps=5, batch_size=8, key=key)
+    dtypes = {x.dtype for x in jax.tree.leaves(eqx.filter(state.learner, eqx.is_inexact_array))}
+    assert dtypes == {jnp.dtype("float32")}
+    with pytest.raises(ValueError, match="compute_dtype must be a floating-point type"):
+        nn.ValueMLP(1, (8,), compute_dtype="int8", key=key)
 
 
 def test_the_target_follows_the_updated_critic(key):

@@ -1,13 +1,13 @@
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
 
 from .._checks import as_positive_int
 from ..data import AbstractSampler, SliceStream
@@ -15,6 +15,9 @@ from ._best import Best, init_best, keep_better
 from ._learner import AbstractLearner
 
 VALIDATION_BATCHES = 8
+
+Seeds: TypeAlias = Key[Array, "*seeds"] | UInt32[Array, "*seeds words"]
+"""One key, or an array of keys, one for each seed."""
 
 
 class TrainState(eqx.Module):
@@ -63,9 +66,10 @@ class Report:
 
 
 def init(
-    learner: AbstractLearner, key: PRNGKeyArray, *, keep_best: Sequence[str] = ()
+    learner: AbstractLearner, key: Seeds, *, keep_best: Sequence[str] = ()
 ) -> TrainState:
     """The state before the first update. Arguments are as for `train`."""
+    key = _typed(key)
     keys = _split(key)[0]
     state = eqx.filter_jit(_over_seeds(lambda k: learner.init(k), key))(keys)
     result = learner.result(state)
@@ -79,7 +83,7 @@ def train(
     *,
     steps: int,
     batch_size: int = 256,
-    key: PRNGKeyArray,
+    key: Seeds,
     log_every: int = 1000,
     validation: AbstractSampler | None = None,
     keep_best: Sequence[str] = (),
@@ -120,6 +124,7 @@ def train(
     intervals = [log_every, data.every] if isinstance(data, SliceStream) else [log_every]
     if keep_best and validation is None:
         raise ValueError(f"keep_best={list(keep_best)!r} needs validation data.")
+    key = _typed(key)
     if state is None:
         state = init(learner, key, keep_best=keep_best)
     update_keys = _split(key)[1]
@@ -151,7 +156,7 @@ def train(
 
 @eqx.filter_jit(donate="all-except-first")
 def advance(
-    fixed: tuple[AbstractLearner, AbstractSampler, PRNGKeyArray],
+    fixed: tuple[AbstractLearner, AbstractSampler, Seeds],
     state: Any,
     first: Int[Array, ""],
     last: Int[Array, ""],
@@ -256,13 +261,18 @@ def _part(result: Any, loss: str) -> PyTree:
     return result if name is None else result[name]
 
 
-def _split(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+def _typed(key: Seeds) -> Key[Array, "*seeds"]:
+    """Keys as `jax.random.key` makes them: of raw ones, a pair of numbers could be two seeds."""
+    return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jr.wrap_key_data(key)
+
+
+def _split(key: Seeds) -> tuple[Seeds, Seeds]:
     """Keys for the first state and for the updates, of each seed."""
     both = jr.split(key) if key.ndim == 0 else jax.vmap(jr.split)(key)
     return both[..., 0], both[..., 1]
 
 
-def _over_seeds(function: Callable, key: PRNGKeyArray) -> Callable:
+def _over_seeds(function: Callable, key: Seeds) -> Callable:
     return _vmap(function) if key.ndim else function
 
 

@@ -224,8 +224,8 @@ def check(settings: Settings) -> None:
     if is_goal_conditioned(settings.task) and settings.critic not in ("iql", "none"):
         raise ValueError(
             f"{settings.task!r} names no single task, so it is learnt with hindsight goals, for "
-            f"which --critic {settings.critic} is not defined: expected iql or none, or a name with "
-            "a task, such as 'cube-single-play-singletask-task1-v0'."
+            f"which --critic {settings.critic} is not defined: expected iql or none, or a name "
+            "with a task, such as 'cube-single-play-singletask-task1-v0'."
         )
     for name in ("checkpoint_every", "evaluate_every"):
         interval = getattr(settings, name)

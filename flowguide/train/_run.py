@@ -161,7 +161,7 @@ def describe(settings: Settings, data: Data) -> str:
             sentence.removeprefix(f"{settings.task}: ")
         )
     if dataset.rewards is not None:
-        # Not the masks: `bootstrap_through_success` takes success out of them. OGBench's reward is 0
+        # Not the masks: `bootstrap_through_success` takes successes out. OGBench's reward is 0
         # where the task is solved and negative elsewhere.
         share = float(jnp.mean(dataset.rewards == 0))
         sentence += f", {share:.2%} of the rows are successes"

@@ -1,0 +1,169 @@
+"""Critics on a walk along a line, where every value has a closed form."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import flowguide as fg
+from flowguide import nn
+from flowguide.data import Windows
+from flowguide.train import Bootstrapped, NoiseConditioned, ReturnRegression, train
+
+from ..test_train import chain_dataset, promotion_as_optax_needs_it as promotion_as_optax_needs_it
+
+GAMMA = 0.9
+STATES = jnp.arange(-2.0, 4.0)[:, None]
+RIGHT, LEFT = jnp.ones((1, 1)), -jnp.ones((1, 1))
+
+
+class WalkRight(eqx.Module):
+    """A field whose flow ends at +1, whatever it starts from."""
+
+    def __call__(self, t, action, observation):
+        return (1 - action) / jnp.maximum(1 - t, 0.05)
+
+
+def make_critic(key, noisy=False, **options):
+    return nn.critic_ensemble(2, 1, (1, 1), (64, 64), noisy=noisy, key=key, **options)
+
+
+def values(critic, action):
+    return np.asarray(jax.vmap(critic, (0, None))(STATES, action))
+
+
+def exact_values(move_right):
+    """The action values, by iterating the Bellman equation until nothing changes.
+
+    `move_right` is the probability of going right from then on.
+    """
+    states = np.arange(-2, 4)
+    reward, mask = np.where(states == 3, 0.0, -1.0), (states != 3).astype(float)
+    value = np.zeros(6)
+    for _ in range(500):
+        right, left = (
+            reward + GAMMA * mask * value[np.clip(states + move, -2, 3) + 2] for move in (1, -1)
+        )
+        value = move_right * right + (1 - move_right) * left
+    return right, left
+
+
+def test_a_bootstrapped_critic_learns_the_value_of_its_policy(key):
+    policy = fg.FlowPolicy(WalkRight(), (1, 1), num_steps=20)
+    np.testing.assert_allclose(policy(jnp.zeros(1), key=key), 1.0, atol=0.06)
+    learner = Bootstrapped(make_critic, policy, target_rate=0.05, optimiser=optax.adam(1e-3))
+    windows = Windows(chain_dataset(), 1, GAMMA)
+    critic = train(learner, windows, steps=4000, batch_size=128, key=key).result(learner)
+    # The data walk at random: the values are the policy's, not the data's.
+    right, left = exact_values(move_right=1.0)
+    np.testing.assert_allclose(values(critic, RIGHT), right, atol=0.3)
+    np.testing.assert_allclose(values(critic, LEFT)[1:], left[1:], atol=0.3)
+
+
+def test_a_bootstrapped_critic_of_the_guided_policy_is_higher(key):
+    """A policy that goes either way: with best-of-n in the target its values rise."""
+
+    def either_way(t, action, observation):
+        return (jnp.sign(action) - action) / jnp.maximum(1 - t, 0.05)
+
+    policy = fg.FlowPolicy(either_way, (1, 1), num_steps=20)
+    windows = Windows(chain_dataset(), 1, GAMMA)
+    found = []
+    for guidance in (None, [fg.best_of_n(8)]):
+        learner = Bootstrapped(
+            make_critic, policy, guidance, target_rate=0.05, optimiser=optax.adam(1e-3)
+        )
+        critic = train(learner, windows, steps=3000, batch_size=128, key=key).result(learner)
+        found.append(values(critic, RIGHT)[1:5])
+    np.testing.assert_allclose(found[0], exact_values(0.5)[0][1:5], atol=0.7)
+    np.testing.assert_allclose(found[1], exact_values(1.0)[0][1:5], atol=0.5)
+    # One step from the goal there is nothing to gain.
+    assert np.all(found[1][:3] > found[0][:3] + 0.3)
+
+
+def test_pessimism_is_the_mean_less_the_spread(key):
+    pessimism = fg.Pessimism(0.5)
+    np.testing.assert_allclose(pessimism(jnp.array([1.0, 3.0])), 2 - 0.5 * 1)
+    # Equal values have no spread, and a gradient all the same.
+    np.testing.assert_allclose(jax.grad(pessimism)(jnp.array([2.0, 2.0])), [0.5, 0.5])
+    critic = make_critic(key, reduction=pessimism)
+    members = critic.values(jnp.zeros(1), RIGHT)
+    np.testing.assert_allclose(critic(jnp.zeros(1), RIGHT), pessimism(members))
+
+
+@pytest.mark.parametrize("returns", ["monte_carlo", "success_to_go"])
+def test_returns_are_regressed(key, returns):
+    windows = Windows(chain_dataset(400), 1, GAMMA, returns=returns)
+    learner = ReturnRegression(make_critic, optax.adam(1e-3))
+    critic = train(learner, windows, steps=3000, batch_size=128, key=key).result(learner)
+    starts = np.asarray(windows.starts[: len(windows)])
+    batch = jax.vmap(windows.at)(starts)
+    for state in (0.0, 2.0, 3.0):
+        for action in (RIGHT, LEFT):
+            chosen = (batch.observation[:, 0] == state) & (batch.action[:, 0, 0] == action[0, 0])
+            expected = np.mean(np.asarray(batch.reward)[np.asarray(chosen)])
+            # The minimum of two members lies a little below their mean.
+            found = critic.values(jnp.full(1, state), action).mean()
+            np.testing.assert_allclose(found, expected, atol=0.25)
+
+
+def test_returns_that_need_bootstrapping_are_refused(key):
+    learner = ReturnRegression(make_critic)
+    with pytest.raises(FloatingPointError, match="'loss' is not finite at update 1"):
+        train(learner, Windows(chain_dataset(20), 1, GAMMA), steps=5, batch_size=8, key=key)
+
+
+def test_a_noise_conditioned_critic_is_the_mean_over_clean_actions(key):
+    """The data are +1 and -1 in equal parts. Of a noisy action, Bayes' rule says how likely each
+    is, and the critic is the mean of their values."""
+
+    def clean(observation, action):
+        return 2.0 * action[0, 0] + 1.0
+
+    learner = NoiseConditioned(clean, lambda k: make_critic(k, noisy=True), optax.adam(1e-3))
+    windows = Windows(chain_dataset(), 1, GAMMA)
+    critic = train(learner, windows, steps=4000, batch_size=256, key=key).result(learner)
+    assert isinstance(critic, fg.NoiseConditionedCritic)
+    for t in (0.0, 0.3, 0.6):
+        for noisy in (-0.6, 0.1, 0.8):
+            # a_t = (1 - t) noise + t a, so the log odds of +1 are 2 t a_t / (1 - t)^2.
+            odds = 2 * t * noisy / (1 - t) ** 2
+            expected = 2 * np.tanh(odds / 2) + 1
+            found = critic.critic.values(
+                (jnp.zeros(1), jnp.float32(t)), jnp.full((1, 1), noisy)
+            ).mean()
+            np.testing.assert_allclose(found, expected, atol=0.3)
+    np.testing.assert_allclose(critic(jnp.zeros(1), RIGHT), 3.0, atol=0.3)
+
+
+def test_robust_q_asks_at_the_time_of_the_noise(key):
+    """A critic whose gradient is its time: the guidance at t is the weight times t."""
+    critic = fg.NoiseConditionedCritic(lambda timed, action: timed[1] * jnp.sum(action))
+    policy = fg.FlowPolicy(lambda t, a, o: jnp.zeros_like(a), (2,), num_steps=4, low=-9, high=9)
+    noise = jnp.array([0.3, -0.2])
+    for method in ("robust_q", "ood"):
+        trace = fg.guide(policy, critic, method, weight=2.0).trace(noise, jnp.zeros(3))
+        np.testing.assert_allclose(
+            trace.guidance[:, 0], 2 * np.array([0, 0.25, 0.5, 0.75, 1.0]), atol=1e-6
+        )
+    # Every other method asks about clean actions.
+    trace = fg.guide(policy, critic, "qgf", weight=2.0).trace(noise, jnp.zeros(3))
+    np.testing.assert_allclose(trace.guidance[:, 0], 2.0)
+    with pytest.raises(ValueError, match="robust_q asks a critic about noisy actions"):
+        fg.guide(policy, lambda o, a: jnp.sum(a), "robust_q")
+
+
+def test_robust_q_with_a_gate(key):
+    gate = fg.DisagreementGate(scale=1.0)
+    policy = fg.FlowPolicy(WalkRight(), (1, 1))
+    critic = fg.NoiseConditionedCritic(make_critic(key, noisy=True))
+    gated = fg.guide(policy, critic, fg.robust_q(1.0, gate=gate))
+    plain = fg.guide(policy, critic, fg.robust_q(1.0))
+    noise, observation = jnp.zeros((1, 1)), jnp.zeros(1)
+    ratio = (
+        gated.trace(noise, observation).guidance[0] / plain.trace(noise, observation).guidance[0]
+    )
+    members = critic.critic.values((observation, jnp.zeros(())), noise)
+    np.testing.assert_allclose(ratio, jnp.exp(-jnp.std(members)), rtol=1e-4)
