@@ -1,3 +1,11 @@
+import os
+import tempfile
+
+# Tests compile the same programs many times, in this process and in those they start.
+cache = tempfile.TemporaryDirectory(prefix="flowguide-tests-")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", cache.name)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
 import jax
 import pytest
 from hypothesis import settings

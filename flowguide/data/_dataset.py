@@ -1,6 +1,7 @@
 import warnings
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
@@ -126,9 +127,9 @@ def from_arrays(
     if not is_end[-1]:
         raise ValueError("The last row is not the end of an episode: ends[-1] is False.")
     _warn_of_actions_outside(arrays["actions"][0], low, high)
-    return Dataset(
-        **{name: jnp.asarray(x) for name, (x, _) in arrays.items()}, ends=jnp.asarray(is_end)
-    )
+    # As they are: `jnp.asarray` runs a compiled copy, which on a GPU waits for what runs there.
+    placed = {name: jax.device_put(array) for name, (array, _) in arrays.items()}
+    return Dataset(**placed, ends=jax.device_put(is_end))
 
 
 def _warn_of_actions_outside(actions: np.ndarray, low: object, high: object) -> None:

@@ -78,7 +78,8 @@ class GoalWindows(AbstractSampler):
             raise ValueError(
                 "Geometric goals need a discount below 1: their steps are 1/(1-gamma)."
             )
-        self.last_rows = jnp.asarray(episode_ends(np.asarray(dataset.ends)), jnp.int32)
+        last_rows = episode_ends(np.asarray(dataset.ends))
+        self.last_rows = jax.device_put(last_rows.astype(np.int32))
         self.ratios = ratios
 
     def at(self, start: Int[Array, ""], goal_row: Int[Array, ""]) -> Batch:

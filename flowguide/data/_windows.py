@@ -127,15 +127,15 @@ class Windows(AbstractSampler):
             )
         # As long as the dataset, whatever the number of windows: slices of one size share a
         # compiled program.
-        self.starts = jnp.asarray(np.resize(starts, num_rows), jnp.int32)
-        self.count = jnp.asarray(len(starts), jnp.int32)
+        self.starts = jax.device_put(np.resize(starts, num_rows).astype(np.int32))
+        self.count = jax.device_put(np.int32(len(starts)))
         self.to_go = None
         if returns != "n_step":
             rewards, masks = (np.asarray(x, np.float64) for x in dataset.task)
             # Success to go is the return of a reward for solving the task.
             rewards = rewards if returns == "monte_carlo" else 1 - masks
             to_go = discounted_to_go(rewards, masks, ends, self.discount)
-            self.to_go = jnp.asarray(to_go, jnp.float32)
+            self.to_go = jax.device_put(to_go.astype(np.float32))
 
     def __len__(self) -> int:
         return int(self.count)

@@ -65,9 +65,7 @@ class Report:
     state: TrainState
 
 
-def init(
-    learner: AbstractLearner, key: Seeds, *, keep_best: Sequence[str] = ()
-) -> TrainState:
+def init(learner: AbstractLearner, key: Seeds, *, keep_best: Sequence[str] = ()) -> TrainState:
     """The state before the first update. Arguments are as for `train`."""
     key = _typed(key)
     keys = _split(key)[0]

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -58,7 +59,8 @@ class Metrics:
             self._waiting.clear()
         except OSError as error:
             # Half a line may be there: without it, the next attempt starts clean.
-            os.truncate(self._file, size)
+            with contextlib.suppress(OSError):
+                os.truncate(self._file, size)
             self._tell(f"{self._file} could not be written: {error}. Its lines wait for the next.")
 
 

@@ -153,12 +153,6 @@ def load_frozen(settings: Settings) -> tuple[Any, Any]:
     `ValueError` where a critic needs a part that is not there.
     """
     if settings.frozen is None:
-        if settings.critic in ("bootstrapped", "robust"):
-            raise ValueError(
-                f"--critic {settings.critic} learns from a finished run: give its folder with "
-                "--frozen. `flowguide train TASK --critic none --out RUN` trains a policy alone, "
-                "--critic iql a policy and a critic."
-            )
         return None, None
     policy, critic = load(settings.frozen)
     if policy is None:
@@ -219,6 +213,12 @@ def check(settings: Settings) -> None:
 
     `ValueError`.
     """
+    if settings.frozen is None and settings.critic in ("bootstrapped", "robust"):
+        raise ValueError(
+            f"--critic {settings.critic} learns from a finished run: --frozen names its folder. "
+            "`flowguide train TASK --critic none --out RUN` trains a policy alone, --critic iql a "
+            "policy and a critic."
+        )
     if settings.frozen is not None and settings.critic == "none":
         raise ValueError("--frozen with --critic none leaves nothing to learn.")
     if is_goal_conditioned(settings.task) and settings.critic not in ("iql", "none"):

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,11 @@ def run(
         tell(f"{out} is finished already: flowguide.load({str(out)!r}) has its policy and critic.")
         return out
     frozen = load_frozen(settings)
-    data = load_data(settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        data = load_data(settings)
+    for warning in caught:
+        tell(f"Warning: {warning.message}")
     tell(describe(settings, data))
     learner = make_learner(settings, data.example, frozen)
     key: Any = jnp.stack([jr.key(seed) for seed in seeds]) if len(seeds) > 1 else jr.key(seeds[0])
