@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,7 +84,8 @@ def test_goals_are_drawn_as_often_as_by_the_slow_version(key, ratios):
     counts = np.array([[np.sum(np.array(draws) == row) for row in rows] for draws in (fast, slow)])
     seen = counts.sum(axis=0) > 0
     # With fixed seeds: a threshold for a wrong distribution, not for chance.
-    assert stats.chi2_contingency(counts[:, seen]).pvalue > 1e-4
+    found: Any = stats.chi2_contingency(counts[:, seen])
+    assert found.pvalue > 1e-4
     if ratios == POLICY_GOALS:
         assert set(fast) == set(range(start + 1, 7))
 

@@ -66,9 +66,9 @@ def slow_to_go(dataset, row, gamma, returns):
 def test_returns_to_the_end_equal_the_slow_version(seed, lengths, gamma, returns):
     dataset = make_dataset(seed, lengths)
     windows = Windows(dataset, 1, gamma, returns=returns)
-    starts = np.asarray(windows.starts)[: len(windows)]
+    starts = windows.starts[: len(windows)]
     batch = jax.vmap(windows.at)(starts)
-    slow = [slow_to_go(dataset, row, gamma, returns) for row in starts]
+    slow = [slow_to_go(dataset, row, gamma, returns) for row in np.asarray(starts)]
     np.testing.assert_allclose(batch.reward, slow, rtol=1e-4, atol=1e-5)
     assert np.all(batch.discount == 0)
 
@@ -110,10 +110,10 @@ def test_windows_equal_the_slow_version(seed, lengths, horizon, gamma):
         windows = Windows(dataset, horizon, gamma)
     # Each episode of n actions holds n - horizon + 1 of them, and no more.
     assert len(windows) == sum(max(0, length - horizon + 1) for length in lengths)
-    starts = np.asarray(windows.starts)[: len(windows)]
+    starts = windows.starts[: len(windows)]
     batch = jax.vmap(windows.at)(starts)
     np.testing.assert_array_equal(batch.observation[:, 1], batch.next_observation[:, 1])
-    for i, start in enumerate(starts):
+    for i, start in enumerate(np.asarray(starts)):
         reward, discount = slow_window(dataset, start, horizon, gamma)
         np.testing.assert_allclose(batch.reward[i], reward, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(batch.discount[i], discount, rtol=1e-5)

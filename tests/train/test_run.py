@@ -8,11 +8,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import flowguide as fg
 from flowguide.data import collect
-from flowguide.train import preset, PRESETS, read_metrics, run, Settings
+from flowguide.train import _recipe, preset, PRESETS, read_metrics, run, Settings
 
 from ..test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
 
@@ -193,13 +194,31 @@ def test_slices(settings, data, tmp_path):
     assert [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [4, 8]
 
 
-def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(settings, tmp_path):
+def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(settings, tmp_path, monkeypatch):
+    def explosive(settings):
+        return optax.adam(lambda count: jnp.where(count < 6, 1e-3, 1e30))
+
+    monkeypatch.setattr(_recipe, "make_optimiser", explosive)
     with pytest.raises(
         FloatingPointError,
-        match=r"of the learner '(policy|critic)' is not finite .*"
-        r"The last good checkpoint is update \d+, in ",
+        match=r"of the learner '(policy|critic)' is not finite at update 8\b.*"
+        r"The last good checkpoint is update 4, in ",
     ):
-        quiet_run(settings(steps=4000, learning_rate=1e13, warmup_steps=100_000), tmp_path)
+        quiet_run(settings(), tmp_path)
+    assert not (tmp_path / "finished.json").exists()
+
+
+def test_a_parameter_that_is_not_finite_is_never_saved(settings, tmp_path, monkeypatch):
+    def explosive(settings):
+        return optax.adam(lambda count: jnp.where(count < 7, 1e-3, jnp.nan))
+
+    monkeypatch.setattr(_recipe, "make_optimiser", explosive)
+    with pytest.raises(
+        FloatingPointError,
+        match=r"A parameter of the learner 'policy' is not finite after update 8, though its .* "
+        r"The last good checkpoint is update 4",
+    ):
+        quiet_run(settings(), tmp_path)
 
 
 @pytest.mark.parametrize(
