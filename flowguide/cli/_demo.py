@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from ..evaluate import Condition, Episode
 
+RUN = "run"
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -84,7 +86,7 @@ class Demo:
 
     Collects a small cube-single-play-v0 dataset, trains a flow policy and a critic, and plays
     paired episodes: unguided, with qgf and ood at several weights, best of n, and both. Prints a
-    table; writes results.jsonl, success.png, the dataset and the checkpoint. Run again, it reuses
+    table; writes results.jsonl, success.png, the dataset and the training run. Run again, it reuses
     what is finished. About 5 minutes on two cores; no network is needed.
     """
 
@@ -141,64 +143,24 @@ def _collect(plan: Plan, out: Path, seed: int, console: "Console") -> None:
 
 
 def _train(plan: Plan, out: Path, seed: int, console: "Console") -> tuple[Any, Any]:
-    from .. import load, save
+    from .. import load
+    from ..train import run, Settings
 
-    folder = out / "checkpoint"
-    if (folder / "config.json").exists():
-        console.print(f"[bold]2/4[/] Policy and critic are trained already: {folder}")
-        return load(folder)
     console.print(f"[bold]2/4[/] Training a flow policy and a critic, {plan.steps:,} updates")
-    policy, critic = _learn(plan, out, seed, console)
-    save(folder, policy, critic)
-    return policy, critic
-
-
-def _learn(plan: Plan, out: Path, seed: int, console: "Console") -> tuple[Any, Any]:
-    import jax
-
-    from .. import FlowPolicy, nn
-    from ..data import load_ogbench, Windows
-    from ..train import FlowMatching, IQL, Jointly, Report, train
-
-    dataset, _ = load_ogbench(plan.task, out)
-    console.print(f"    {len(dataset):,} rows, {dataset.success_share:.1%} of them successes")
-    windows = Windows(dataset, plan.horizon, plan.discount)
-    observation_size = dataset.observations.shape[1]
-    action_shape = (plan.horizon, dataset.actions.shape[1])
-    learner = Jointly(
-        {
-            "policy": FlowMatching(
-                lambda key: nn.VelocityMLP(observation_size, action_shape, plan.hidden, key=key)
-            ),
-            "critic": IQL(
-                lambda key: nn.critic_ensemble(
-                    2, observation_size, action_shape, plan.hidden, stacked=False, key=key
-                ),
-                lambda key: nn.ValueMLP(observation_size, plan.hidden, key=key),
-            ),
-        }
+    settings = Settings(
+        plan.task,
+        dataset_dir=out,
+        steps=plan.steps,
+        horizon=plan.horizon,
+        hidden=plan.hidden,
+        batch_size=plan.batch_size,
+        discount=plan.discount,
+        seed=seed,
+        checkpoint_every=plan.steps // 4,
     )
-    with progress_bar("updates", console) as bar:
-        task = bar.add_task("train", total=plan.steps, note="")
-
-        def on_report(report: Report) -> None:
-            policy_loss, critic_loss = (
-                report.losses[name] for name in ("policy/loss", "critic/critic_loss")
-            )
-            note = f"loss {policy_loss:.2f}, critic {critic_loss:.2f}"
-            bar.update(task, completed=report.step, note=note)
-
-        key = jax.random.key(seed)
-        result: Any = train(
-            learner,
-            windows,
-            steps=plan.steps,
-            batch_size=plan.batch_size,
-            key=key,
-            log_every=500,
-            on_report=on_report,
-        ).result(learner)
-    return FlowPolicy(result["policy"], action_shape), result["critic"]
+    folder = out / RUN
+    run(settings, folder, tell=lambda line: console.print(f"    {line}", highlight=False))
+    return load(folder)
 
 
 def _evaluate(
@@ -246,5 +208,5 @@ def _report(plan: Plan, out: Path, episodes: list["Episode"], console: "Console"
     console.print("[bold]4/4[/] Success, with 95% Wilson intervals")
     console.print(success_table(summarise(episodes)))
     plot_success(episodes, out / "success.png", plan.task)
-    for name in ("success.png", "results.jsonl", "checkpoint"):
+    for name in ("success.png", "results.jsonl", RUN):
         console.print(f"    {out / name}")

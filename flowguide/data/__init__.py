@@ -1,5 +1,9 @@
 from ._collect import collect as collect
-from ._dataset import Dataset as Dataset, from_arrays as from_arrays
+from ._dataset import (
+    Dataset as Dataset,
+    from_arrays as from_arrays,
+    split_episodes as split_episodes,
+)
 from ._goals import (
     CRITIC_GOALS as CRITIC_GOALS,
     GoalRatios as GoalRatios,

@@ -132,6 +132,44 @@ def from_arrays(
     return Dataset(**placed, ends=jax.device_put(is_end))
 
 
+def split_episodes(
+    dataset: Dataset, share: float = 0.1, *, seed: int = 0
+) -> tuple[Dataset, Dataset]:
+    """Holds whole episodes back, for validation.
+
+    Rows of one episode are alike: with some of them in each part, a critic that remembers would
+    look like one that understands.
+
+    **Arguments:**
+
+    - `dataset`: at least two episodes.
+    - `share`: how much of the episodes is held back, in (0, 1); at least one is, and one is not.
+    - `seed`: which ones.
+
+    **Returns:**
+
+    `(train, validation)`, the episodes of each in their old order.
+
+    **Raises:**
+
+    `ValueError` for fewer than two episodes, or a share outside (0, 1).
+    """
+    ends = np.asarray(dataset.ends)
+    count = int(ends.sum())
+    if count < 2 or not 0 < share < 1:
+        raise ValueError(
+            f"Expected at least 2 episodes and a share in (0, 1), got {count} and {share}."
+        )
+    held_back = np.random.default_rng(seed).permutation(count)
+    held_back = held_back[: min(max(round(share * count), 1), count - 1)]
+    is_held_back = np.isin(np.cumsum(ends) - ends, held_back)
+
+    def part(rows: np.ndarray) -> Dataset:
+        return jax.tree.map(lambda x: jax.device_put(np.asarray(x)[rows]), dataset)
+
+    return part(~is_held_back), part(is_held_back)
+
+
 def _warn_of_actions_outside(actions: np.ndarray, low: object, high: object) -> None:
     lowest, highest = (np.asarray(x, np.float32) for x in as_bounds(low, high, actions.shape[1:]))
     count = int(np.sum(np.any((actions < lowest) | (actions > highest), axis=1)))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from flowguide.data import from_arrays, Windows
+from flowguide.data import from_arrays, split_episodes, Windows
 
 
 def make_dataset(seed, lengths):
@@ -85,6 +85,30 @@ def test_a_dataset_without_a_task(key):
         dataset.success_share  # noqa: B018
     with pytest.raises(ValueError, match="one without the other"):
         from_arrays(with_task.observations, with_task.actions, with_task.rewards)
+
+
+@given(
+    lengths=st.lists(st.integers(0, 5), min_size=2, max_size=8),
+    share=st.floats(0.01, 0.99),
+    seed=st.integers(0, 100),
+)
+def test_split_holds_whole_episodes_back(lengths, share, seed):
+    dataset = make_dataset(0, lengths)
+    parts = split_episodes(dataset, share, seed=seed)
+    rows = [np.asarray(part.observations[:, 0]) for part in parts]
+    np.testing.assert_array_equal(np.sort(np.concatenate(rows)), np.arange(len(dataset)))
+    episodes = [set(np.asarray(part.observations[:, 1]).tolist()) for part in parts]
+    assert not episodes[0] & episodes[1]
+    assert len(episodes[1]) == min(max(round(share * len(lengths)), 1), len(lengths) - 1)
+    for part, found in zip(parts, episodes, strict=True):
+        assert part.num_episodes == len(found) and bool(part.ends[-1])
+        expected = [dataset.rewards[int(row)] for row in part.observations[:, 0]]
+        np.testing.assert_array_equal(part.rewards, expected)
+    for bad in (0.0, 1.0):
+        with pytest.raises(ValueError, match="a share in"):
+            split_episodes(dataset, bad)
+    with pytest.raises(ValueError, match="at least 2 episodes"):
+        split_episodes(make_dataset(0, [3]))
 
 
 def test_actions_outside_the_bounds_are_counted():
