@@ -19,12 +19,11 @@ import jax
 import numpy as np
 import tyro
 from measure import print_machine
+from training import ACTION, GAMMA, HORIZON, make_learner, OBSERVATION
 
-from flowguide import nn
 from flowguide.data import SliceStream, Windows
-from flowguide.train import FlowMatching, init, IQL, Jointly, train, TrainState
+from flowguide.train import init, Jointly, train, TrainState
 
-OBSERVATION, ACTION, HORIZON, GAMMA = 28, 5, 5, 0.99
 MEBI = 2**20
 
 
@@ -88,21 +87,6 @@ def write_slices(folder: Path, settings: Settings) -> list[Path]:
         if process.exitcode:
             raise RuntimeError(f"{file} could not be written.")
     return files
-
-
-def make_learner(hidden: tuple[int, ...]) -> Jointly:
-    action_shape = (HORIZON, ACTION)
-    return Jointly(
-        {
-            "policy": FlowMatching(
-                lambda key: nn.VelocityMLP(OBSERVATION, action_shape, hidden, key=key)
-            ),
-            "critic": IQL(
-                lambda key: nn.critic_ensemble(2, OBSERVATION, action_shape, hidden, key=key),
-                lambda key: nn.ValueMLP(OBSERVATION, hidden, key=key),
-            ),
-        }
-    )
 
 
 def load(file: Path) -> dict[str, np.ndarray]:

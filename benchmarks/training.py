@@ -63,21 +63,25 @@ def make_windows(episodes: int = 200, length: int = 1000) -> Windows:
     return Windows(dataset, HORIZON, GAMMA)
 
 
-def ours(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> Any:
+def make_learner(hidden: tuple[int, ...], *, stacked: bool = False) -> Jointly:
     action_shape = (HORIZON, ACTION)
-    learner = Jointly(
+    return Jointly(
         {
             "policy": FlowMatching(
                 lambda key: nn.VelocityMLP(OBSERVATION, action_shape, hidden, key=key)
             ),
             "critic": IQL(
                 lambda key: nn.critic_ensemble(
-                    2, OBSERVATION, action_shape, hidden, stacked=False, key=key
+                    2, OBSERVATION, action_shape, hidden, stacked=stacked, key=key
                 ),
                 lambda key: nn.ValueMLP(OBSERVATION, hidden, key=key),
             ),
         }
     )
+
+
+def ours(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> Any:
+    learner = make_learner(hidden)
     fixed = (learner, windows, jax.random.key(1))
     state = eqx.filter_jit(learner.init)(jax.random.key(0))
 

@@ -18,6 +18,7 @@ def progress_bar(unit: str, console: "Console | None" = None, *, shown: bool = T
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
     from rich.text import Text
 
     class Speed(ProgressColumn):
@@ -29,9 +30,9 @@ def progress_bar(unit: str, console: "Console | None" = None, *, shown: bool = T
         TextColumn("   "),
         BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        Speed(),
+        Speed(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.fields[note]}", style="dim", table_column=Column(no_wrap=True)),
         console=console or Console(stderr=True),
         disable=not shown,
     )

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +19,11 @@ def flowguide(*arguments, **options):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ((), ["collect", "demo"]),
+        ((), ["collect", "demo", "train"]),
         (("collect",), ["DATASET", "--episodes", "--out", "--workers", "--seed"]),
         (("demo",), ["--out", "--quick", "--seed"]),
+        (("train",), ["TASK", "--critic {iql,", "--seeds", "--preset", "(default: 100000)"]),
+        (("train", "--preset", "paper"), ["1024 1024", "(default: 500000)", "(default: 0.999)"]),
     ],
 )
 def test_help(command, words):
@@ -49,3 +52,22 @@ def test_demo_refuses_the_folder_of_another_demo(tmp_path: Path):
     found = flowguide("demo", "--quick", "--out", str(tmp_path))
     assert found.returncode == 1
     assert "holds the demo of another plan" in found.stderr
+
+
+def test_train_and_its_errors(tmp_path: Path):
+    task = "pointmaze-medium-stitch-singletask-task1-v0"
+    wrong = flowguide("train", task, "--out", str(tmp_path / "run"), "--critic", "robust")
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("flowguide: --critic robust learns from a finished run")
+    # Without a network, here: through a proxy that nobody answers at.
+    nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}
+    folder = str(tmp_path / "data")
+    missing = flowguide(
+        *("train", task, "--dataset-dir", folder, "--out", str(tmp_path / "run")),
+        env={**os.environ, **nowhere},
+    )
+    assert missing.returncode == 1 and "Traceback" not in missing.stderr
+    assert "pointmaze-medium-stitch-v0.npz" in missing.stderr
+    assert f"flowguide collect pointmaze-medium-stitch-v0 --episodes 200 --out {folder}" in (
+        missing.stderr.replace("\n", " ")
+    )

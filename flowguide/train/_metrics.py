@@ -1,4 +1,5 @@
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -75,9 +76,14 @@ def read_metrics(file: str | os.PathLike) -> list[dict[str, Any]]:
 
 def _wandb(folder: Path, settings: dict[str, Any]) -> Log:
     wandb = _imported("wandb", "wandb")
-    # One run of the tracker for one folder, however often training was interrupted.
     run = wandb.init(
-        project="flowguide", name=folder.name, dir=folder, config=settings, resume="allow"
+        project="flowguide",
+        name=folder.name,
+        dir=folder,
+        config=settings,
+        # One run of the tracker for one folder, however often training was interrupted.
+        id=hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16],
+        resume="allow",
     )
     return lambda step, values: run.log(values, step=step)
 
