@@ -21,6 +21,8 @@ from .nn import CriticMLP, ValueMLP, VelocityMLP
 
 CONFIG_FILE = "config.json"
 ARRAYS_FILE = "model.safetensors"
+# A training run writes it last.
+FINISHED_FILE = "finished.json"
 FORMAT = 1
 
 # The closed list: a file names one of these, and nothing else is ever constructed.
@@ -92,7 +94,8 @@ def load(folder: str | os.PathLike, *, seed: int | None = None) -> tuple[Any, An
         if not file.is_file():
             raise FileNotFoundError(
                 f"{folder} holds no saved policy and critic: {file.name} is missing. "
-                "flowguide.save(folder, policy, critic) writes it."
+                "flowguide.save(folder, policy, critic) writes it, and flowguide train when it is "
+                "done."
             )
     try:
         config = json.loads(config_file.read_text())
@@ -122,13 +125,13 @@ def seed_folder(run: Path, seed: int) -> Path:
 
 def seeds_of(run: Path) -> list[int]:
     """The training seeds that a finished run holds."""
-    names = [path.parent.name for path in run.glob(f"seed_*/{CONFIG_FILE}")]
-    return sorted(int(name.removeprefix("seed_")) for name in names)
+    file = run / FINISHED_FILE
+    return json.loads(file.read_text())["seeds"] if file.is_file() else []
 
 
 def _of_seed(folder: Path, seed: int | None) -> Path:
     seeds = seeds_of(folder)
-    if (folder / CONFIG_FILE).is_file() or not seeds:
+    if not seeds and seed is None:
         return folder
     if seed is None and len(seeds) > 1:
         raise ValueError(

@@ -1,3 +1,6 @@
+import re
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -236,17 +239,31 @@ def test_the_best_on_validation_data_is_kept(key):
     assert float(state.best["policy/loss"].loss) == seen[best]
     again = train(learner, windows, steps=best, batch_size=32, key=key, log_every=20)
     assert eqx.tree_equal(state.result(learner), again.result(learner))
-    with pytest.raises(ValueError, match="needs validation data"):
+    with pytest.raises(ValueError, match="validation data are missing"):
         train(learner, windows, steps=1, key=key, keep_best=["policy/loss"])
+    with pytest.raises(
+        ValueError, match=r"'critic/loss' is of no learner here, which are \['policy'\]"
+    ):
+        train(learner, windows, steps=1, key=key, validation=windows, keep_best=["critic/loss"])
 
 
 def test_losses_without_learning(key):
     windows = Windows(chain_dataset(20), 1)
     learner = small_learner()
-    state = learner.init(key)
-    batch = windows.sample(key, 16)
-    losses = learner.losses(state, batch, key)
-    assert losses == learner.update(state, batch, key)[1]
+    state, batch = learner.init(key), windows.sample(key, 16)
+    losses = eqx.filter_jit(learner.losses)(state, batch, key)
+    np.testing.assert_allclose(
+        jnp.stack(list(losses.values())),
+        jnp.stack([learner.update(state, batch, key)[1][name] for name in losses]),
+        rtol=1e-5,
+    )
+
+    def operations(function):
+        compiled: Any = eqx.filter_jit(function)
+        return compiled.lower(state, batch, key).compile().cost_analysis()["flops"]
+
+    # No gradient and no optimiser.
+    assert operations(learner.losses) < 0.5 * operations(learner.update)
 
 
 def test_each_learner_can_have_batches_of_its_own(key):
@@ -309,8 +326,15 @@ def test_bfloat16_computes_and_float32_learns(key):
     full, half = (network(jnp.float32(0.5), noisy, observation) for network in networks)
     assert half.dtype == jnp.float32 and full != half
     np.testing.assert_allclose(half, full, atol=0.02)
+    # Values keep their digits, however large.
+    biased = eqx.tree_at(lambda n: n.mlp.layers[-1].bias, networks[1], jnp.full(1, -300.3))
+    np.testing.assert_allclose(
+        biased(jnp.float32(0.5), noisy, observation) - half, -300.3, atol=1e-3
+    )
     text = str(jax.make_jaxpr(networks[1])(jnp.float32(0.5), noisy, observation))
-    assert "bf16[64] = dot_general" in text and "f32[64] = dot_general" not in text
+    # The first hidden layer reads the input, and the second the first.
+    kinds = re.findall(r":(\w+)\[64\] = dot_general", text)
+    assert kinds == ["f32", "bf16"]
     learner = FlowMatching(lambda k: networks[1])
     state = train(learner, windows, steps=5, batch_size=8, key=key)
     dtypes = {x.dtype for x in jax.tree.leaves(eqx.filter(state.learner, eqx.is_inexact_array))}

@@ -16,9 +16,13 @@ class GoalRatios(eqx.Module):
 
     - `current`: the window's own first row.
     - `geometric`: a later row of the episode, a geometrically distributed number of steps away
-        (success probability `1 - discount`), at most its last row.
-    - `uniform`: any later row of the episode.
+        (success probability `1 - discount`), at most the last one with an action.
+    - `uniform`: a later row of the episode, up to the last one with an action. As in OGBench, a
+        uniform number between the next row and that one, rounded.
     - `random`: the first row of any window.
+
+    The row that an episode ends on is never a goal: no window reaches it, so a critic would never
+    learn that reaching it is worth anything.
 
     **Raises:**
 
@@ -78,7 +82,7 @@ class GoalWindows(AbstractSampler):
             raise ValueError(
                 "Geometric goals need a discount below 1: their steps are 1/(1-gamma)."
             )
-        last_rows = episode_ends(np.asarray(dataset.ends))
+        last_rows = episode_ends(np.asarray(dataset.ends)) - 1  # The last ones with an action.
         self.last_rows = jax.device_put(last_rows.astype(np.int32))
         self.ratios = ratios
 
@@ -107,10 +111,15 @@ class GoalWindows(AbstractSampler):
             steps = jr.geometric(row_key, 1 - self.windows.discount, dtype=jnp.int32)
             return jnp.minimum(start + steps, last)
 
+        def uniform():
+            share, following = jr.uniform(row_key), jnp.minimum(start + 1, last)
+            ahead = (last - following).astype(share.dtype)
+            return following + jnp.round(share * ahead).astype(start.dtype)
+
         draws = {
             "current": lambda: start,
             "geometric": geometric,
-            "uniform": lambda: jr.randint(row_key, (), start + 1, last + 1),
+            "uniform": uniform,
             "random": lambda: self.windows.sample_starts(row_key, 1)[0],
         }
         # One kind is kept, so they can share a key. A kind that never occurs is not drawn.

@@ -160,25 +160,34 @@ def load_ogbench_file(
     return arrays
 
 
-def ogbench_slices(folder: str | os.PathLike) -> tuple[list[Path], list[Path]]:
+def ogbench_slices(
+    folder: str | os.PathLike, name: str | None = None
+) -> tuple[list[Path], list[Path]]:
     """The files of a 100M set, such as those in a folder `cube-quadruple-play-100m-v0`.
+
+    **Arguments:**
+
+    - `folder`: where they are.
+    - `name`: what every file's name begins with, such as `cube-quadruple-play`. Without it every
+        npz file of the folder is taken.
 
     **Returns:**
 
-    `(training, validation)`: all `*.npz` sorted by name, those that end in `-val.npz` apart.
+    `(training, validation)`: sorted by name, files that end in `-val.npz` apart.
 
     **Raises:**
 
     `FileNotFoundError` if there is no training file, naming the folder.
     """
     folder = Path(folder).expanduser()
-    files = sorted(folder.glob("*.npz"))
+    pattern = f"{name or ''}*.npz"
+    files = sorted(folder.glob(pattern))
     validation = [file for file in files if file.name.endswith("-val.npz")]
     training = [file for file in files if file not in validation]
     if not training:
         raise FileNotFoundError(
-            f"No training slices in {folder}: expected a folder with *.npz files, such as the "
-            "100M sets of OGBench have."
+            f"No training slices in {folder}: expected files {pattern}, as a folder of OGBench's "
+            "100M sets has."
         )
     return training, validation
 

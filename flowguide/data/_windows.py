@@ -1,6 +1,6 @@
 import abc
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -54,10 +54,10 @@ class PerLearner(AbstractSampler):
     samplers: dict[str, AbstractSampler]
 
     def sample(self, key: PRNGKeyArray, batch_size: int) -> dict[str, Batch]:
-        keys = jr.split(key, len(self.samplers))
-        named = zip(self.samplers.items(), keys, strict=True)
-        batches = {name: sampler.sample(k, batch_size) for (name, sampler), k in named}
-        return batches  # pyright: ignore[reportReturnType]
+        # By name, as JAX orders dictionaries: else compiled and not, keys would go to others.
+        named = zip(sorted(self.samplers), jr.split(key, len(self.samplers)), strict=True)
+        batches: Any = {name: self.samplers[name].sample(k, batch_size) for name, k in named}
+        return batches
 
 
 Returns = Literal["n_step", "monte_carlo", "success_to_go"]

@@ -17,8 +17,9 @@ class MLP(eqx.Module):
     - `in_size`, `out_size`: numbers of features.
     - `hidden`: the hidden sizes, such as `(512, 512, 512, 512)`.
     - `norm_last`: whether the last hidden layer is normalised too.
-    - `compute_dtype`: what hidden layers are computed in, such as `"bfloat16"`. Parameters stay in
-        float32, as do layer statistics and what comes out.
+    - `compute_dtype`: what is computed between the first hidden layer and the last, such as
+        `"bfloat16"`. Parameters stay in float32, as do the products with the input and
+        with the last hidden layer, and the statistics of the normalisation.
     - `key`: for the initialisation.
 
     **Raises:**
@@ -54,8 +55,10 @@ class MLP(eqx.Module):
 
     def __call__(self, x: Float[Array, " in_size"]) -> Float[Array, " out_size"]:
         *hidden_layers, out_layer = self.layers
-        out_dtype, x = x.dtype, x.astype(self.compute_dtype)
+        out_dtype = x.dtype
         for layer, norm in zip(hidden_layers, self.norms, strict=True):
             x = layer(x)
             x = jax.nn.gelu(x if norm is None else norm(x), approximate=True)
-        return out_layer(x).astype(out_dtype)
+            # After the first layer and up to the last: inputs and values keep all their digits.
+            x = x.astype(self.compute_dtype)
+        return out_layer(x.astype(out_dtype))

@@ -1,7 +1,8 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +19,13 @@ State = TypeVar("State")
 class Checkpoints:
     """The last few states of a training run, through orbax.
 
-    A checkpoint appears whole or not at all, and carries a hash of its arrays. What cannot be
-    written, read or trusted is said through `tell` and passed over; the run goes on.
+    A checkpoint appears whole or not at all, and carries a hash of its arrays. One that cannot be
+    written, or is damaged, is said through `tell` and passed over; the run goes on.
 
     **Arguments:**
 
-    - `folder`: made if missing. Half-written checkpoints of a killed process are removed.
+    - `folder`: made if missing. Half-written checkpoints of a killed process are removed; damaged
+        ones are moved into the folder of this name with `_damaged` behind it.
     - `keep`: how many to keep.
     - `tell`: called with a sentence about each checkpoint that could not be used or written.
     """
@@ -53,23 +55,22 @@ class Checkpoints:
     def save(self, step: int, state: Any) -> bool:
         """Writes a state; False, and a sentence, where that was not possible."""
         arrays = {name: np.asarray(array) for name, array in named_arrays(state)}
-        about = {"step": step, "sha256": _hash(arrays)}
+        about = {"sha256": _hash(arrays), "arrays": _described(arrays)}
         before = self.latest
+        args = self._args
+        items = args.Composite(state=args.StandardSave(arrays), about=args.JsonSave(about))
         try:
-            self._manager.save(
-                step,
-                args=self._args.Composite(
-                    state=self._args.StandardSave(arrays), about=self._args.JsonSave(about)
-                ),
-            )
-            return True
+            if self._manager.save(step, args=items, force=True):
+                return True
+            reason = "orbax did not write it"
         except Exception as error:  # Of which kind is up to the file system and to tensorstore.
-            self._tell(
-                f"The checkpoint at update {step:,} could not be written to {self.folder}: "
-                f"{_first_line(error)}. {_last_good(before)} Training goes on."
-            )
-            self._forget(step)
-            return False
+            reason = _first_line(error)
+        self._move_aside(step)
+        self._tell(
+            f"The checkpoint at update {step:,} could not be written to {self.folder}: {reason}. "
+            f"{_last_good(before)} Training goes on."
+        )
+        return False
 
     def restore(self, like: State) -> tuple[int, State] | None:
         """The newest state that is whole: `(step, state)`, or None if there is none.
@@ -77,43 +78,63 @@ class Checkpoints:
         **Arguments:**
 
         - `like`: a state of the same structure; its arrays say the shapes, types and devices.
+
+        **Raises:**
+
+        `ValueError` for a whole checkpoint of another structure; what is wrong with the machine
+        and not with the checkpoint (no memory, no permission).
         """
         expected = dict(named_arrays(like))
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                arrays = self._read(step, expected)
+                about = self._read(step, about=self._args.JsonRestore())["about"]
+                arrays, wanted, found = {}, _described(expected), about["arrays"]
+                if found == wanted:
+                    arrays = self._read(step, state=self._args.StandardRestore(expected))["state"]
+                    if _hash({n: np.asarray(arrays[n]) for n in expected}) != about["sha256"]:
+                        raise ValueError("its arrays do not have the hash written with them")
             except Exception as error:  # Whatever a damaged file makes orbax raise.
-                self._forget(step)
+                if isinstance(error, (PermissionError, MemoryError)) or "EXHAUSTED" in str(error):
+                    raise
+                self._move_aside(step)
                 self._tell(
-                    f"The checkpoint at update {step:,} in {self.folder} is damaged, and removed: "
-                    f"{_first_line(error)}. {_last_good(self.latest)}"
+                    f"The checkpoint at update {step:,} in {self.folder} is damaged, and moved "
+                    f"aside: {_first_line(error)}. {_last_good(self.latest)}"
                 )
                 continue
+            if found != wanted:
+                names = sorted(n for n in {*found, *wanted} if found.get(n) != wanted.get(n))
+                raise ValueError(
+                    f"The checkpoint at update {step:,} in {self.folder} is of another training "
+                    f"state: {names[0]!r} is {found.get(names[0])} there and "
+                    f"{wanted.get(names[0])} here ({len(names)} arrays differ). Another version "
+                    "of flowguide may have written it."
+                )
             leaves, structure = jax.tree.flatten(like)
-            found = iter(arrays[name] for name in expected)
-            filled = [next(found) if eqx.is_array(leaf) else leaf for leaf in leaves]
+            restored = iter(arrays[name] for name in expected)
+            filled = [next(restored) if eqx.is_array(leaf) else leaf for leaf in leaves]
             return step, jax.tree.unflatten(structure, filled)
         return None
 
-    def _read(self, step: int, expected: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        arguments = self._args.Composite(
-            state=self._args.StandardRestore(expected), about=self._args.JsonRestore()
-        )
-        found = self._manager.restore(step, args=arguments)
-        arrays = found["state"]
-        if _hash({name: np.asarray(arrays[name]) for name in expected}) != found["about"]["sha256"]:
-            raise ValueError("its arrays do not have the hash that was written with them")
-        return arrays
+    def _read(self, step: int, **items: Any) -> Any:
+        return self._manager.restore(step, args=self._args.Composite(**items))
 
-    def _forget(self, step: int) -> None:
-        try:
-            self._manager.delete(step)
-        except Exception:  # Nothing was written.
-            pass
+    def _move_aside(self, step: int) -> None:
+        """Makes its place free, and loses nothing that somebody could still want to look at."""
+        folder = self.folder / str(step)
+        if folder.exists():
+            aside = self.folder.with_name(f"{self.folder.name}_damaged")
+            aside.mkdir(exist_ok=True)
+            shutil.rmtree(aside / folder.name, ignore_errors=True)
+            folder.rename(aside / folder.name)
         self._manager.reload()
 
     def close(self) -> None:
         self._manager.close()
+
+
+def _described(arrays: Mapping[str, Any]) -> dict[str, str]:
+    return {name: f"{x.dtype}{list(x.shape)}" for name, x in arrays.items()}
 
 
 def _hash(arrays: dict[str, np.ndarray]) -> str:

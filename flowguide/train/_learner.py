@@ -1,5 +1,5 @@
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -62,20 +62,22 @@ class Jointly(AbstractLearner):
     learners: dict[str, AbstractLearner]
 
     def init(self, key: PRNGKeyArray) -> dict[str, Any]:
-        keys = jr.split(key, len(self.learners))
-        named = zip(self.learners.items(), keys, strict=True)
-        return {name: learner.init(k) for (name, learner), k in named}
+        return {name: learner.init(k) for name, learner, k in self._with_keys(key)}
 
     def update(
         self, state: dict[str, Any], batch: Batch | dict[str, Batch], key: PRNGKeyArray
     ) -> tuple[dict[str, Any], dict[str, Array]]:
-        keys = jr.split(key, len(self.learners))
         states, losses = {}, {}
-        for (name, learner), k in zip(self.learners.items(), keys, strict=True):
+        for name, learner, k in self._with_keys(key):
             own = batch[name] if isinstance(batch, dict) else batch
             states[name], found = learner.update(state[name], own, k)
             losses |= {f"{name}/{loss}": value for loss, value in found.items()}
         return states, losses
+
+    def _with_keys(self, key: PRNGKeyArray) -> Iterator[tuple[str, AbstractLearner, PRNGKeyArray]]:
+        # By name, as JAX orders dictionaries: else compiled and not, keys would go to others.
+        for name, k in zip(sorted(self.learners), jr.split(key, len(self.learners)), strict=True):
+            yield name, self.learners[name], k
 
     def result(self, state: dict[str, Any]) -> dict[str, PyTree]:
         return {name: learner.result(state[name]) for name, learner in self.learners.items()}

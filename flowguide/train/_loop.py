@@ -71,6 +71,11 @@ def init(learner: AbstractLearner, key: Seeds, *, keep_best: Sequence[str] = ())
     keys = _split(key)[0]
     state = eqx.filter_jit(_over_seeds(lambda k: learner.init(k), key))(keys)
     result = learner.result(state)
+    for loss in keep_best:
+        name = _learner_of(loss)
+        if name is not None and (not isinstance(result, dict) or name not in result):
+            known = sorted(result) if isinstance(result, dict) else "none by name"
+            raise ValueError(f"keep_best: {loss!r} is of no learner here, which are {known}.")
     best = {loss: init_best(_part(result, loss), key.shape) for loss in keep_best}
     return TrainState(jnp.zeros((), jnp.int32), state, best)
 
@@ -120,8 +125,14 @@ def train(
     batch_size = as_positive_int("batch_size", batch_size)
     log_every = as_positive_int("log_every", log_every)
     intervals = [log_every, data.every] if isinstance(data, SliceStream) else [log_every]
-    if keep_best and validation is None:
-        raise ValueError(f"keep_best={list(keep_best)!r} needs validation data.")
+    if state is not None and keep_best and set(keep_best) != set(state.best):
+        raise ValueError(
+            f"keep_best={list(keep_best)!r}, but the state keeps {sorted(state.best)}."
+        )
+    if (keep_best or (state is not None and state.best)) and validation is None:
+        raise ValueError(
+            "What is best is judged by validation losses: validation data are missing."
+        )
     key = _typed(key)
     if state is None:
         state = init(learner, key, keep_best=keep_best)
@@ -145,6 +156,12 @@ def train(
         sums.clear()
         if validation is not None:
             found = validate((learner, validation), new, batch_size, key.shape)
+            for name, value in found.items():
+                if not np.all(np.isfinite(value)):
+                    raise FloatingPointError(
+                        f"The validation loss {name!r}{_of_learner(name)} is not finite after "
+                        f"update {done}, though the training losses are."
+                    )
             state = _keep_best(learner, state, found)
         if on_report is not None:
             validated = {name: np.asarray(value) for name, value in found.items()}
@@ -240,11 +257,9 @@ def _refuse_non_finite(bad: dict[str, Array]) -> None:
         if np.any(found >= 0):
             first = np.min(found[found >= 0])
             seeds = "" if not found.ndim else f", seed {np.flatnonzero(found == first)[0]}"
-            learner = _learner_of(name)
-            of_learner = f" of the learner {learner!r}" if learner else ""
             raise FloatingPointError(
-                f"The loss {name!r}{of_learner} is not finite at update {first + 1}{seeds}. A "
-                "smaller learning rate, or clipped gradients (optax.clip_by_global_norm), may help."
+                f"The loss {name!r}{_of_learner(name)} is not finite at update {first + 1}{seeds}. "
+                "A smaller learning rate or clipped gradients (optax.clip_by_global_norm) may help."
             )
 
 
@@ -252,6 +267,11 @@ def _learner_of(loss: str) -> str | None:
     """The learner that a loss of a `Jointly` belongs to."""
     name, slash, _ = loss.partition("/")
     return name if slash else None
+
+
+def _of_learner(loss: str) -> str:
+    name = _learner_of(loss)
+    return f" of the learner {name!r}" if name else ""
 
 
 def _part(result: Any, loss: str) -> PyTree:

@@ -1,15 +1,15 @@
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .._files import replace_file
 
 Tracker = Literal["wandb", "tensorboard", "trackio"]
-Log = Callable[[int, dict[str, float]], None]
 
 
 class Metrics:
@@ -25,10 +25,6 @@ class Metrics:
     - `trackers`: names of trackers that see every line too; each has to be installed.
     - `settings`: what the trackers record about the run.
     - `tell`: called with a sentence when a line could not be written.
-
-    **Raises:**
-
-    `ModuleNotFoundError` for a tracker that is not installed, saying how to install it.
     """
 
     def __init__(
@@ -46,13 +42,17 @@ class Metrics:
         kept = [line for line in read_metrics(file) if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         replace_file(file, lambda path: path.write_text(text))
-        self._logs = [_TRACKERS[name](file.parent, settings) for name in trackers]
+        self._trackers = {name: _TRACKERS[name](file.parent, settings, step) for name in trackers}
 
     def write(self, step: int, seed: int, values: dict[str, float]) -> None:
         """One line."""
         self._waiting.append(json.dumps({"step": step, "seed": seed, **values}) + "\n")
-        for log in self._logs:
-            log(step, {f"seed_{seed}/{name}": value for name, value in values.items()})
+        for name, tracker in list(self._trackers.items()):
+            try:
+                tracker.log(step, {f"seed_{seed}/{key}": value for key, value in values.items()})
+            except Exception as error:  # Whatever a service raises; training outlives it.
+                del self._trackers[name]
+                self._tell(f"Tracking with {name} failed and was stopped: {error}")
         size = self._file.stat().st_size if self._file.exists() else 0
         try:
             with self._file.open("a") as file:
@@ -64,6 +64,10 @@ class Metrics:
                 os.truncate(self._file, size)
             self._tell(f"{self._file} could not be written: {error}. Its lines wait for the next.")
 
+    def close(self) -> None:
+        for tracker in self._trackers.values():
+            tracker.close()
+
 
 def read_metrics(file: str | os.PathLike) -> list[dict[str, Any]]:
     """The lines of a metrics file; none if there is no such file. A last line without its end is
@@ -74,9 +78,14 @@ def read_metrics(file: str | os.PathLike) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
 
 
-def _wandb(folder: Path, settings: dict[str, Any]) -> Log:
-    wandb = _imported("wandb", "wandb")
-    run = wandb.init(
+class _Connection(NamedTuple):
+    log: Callable[[int, dict[str, float]], Any]
+    close: Callable[[], Any]
+
+
+def _wandb(folder: Path, settings: dict[str, Any], step: int) -> _Connection:
+    del step  # It ignores steps that it has seen.
+    run = _imported("wandb").init(
         project="flowguide",
         name=folder.name,
         dir=folder,
@@ -85,18 +94,21 @@ def _wandb(folder: Path, settings: dict[str, Any]) -> Log:
         id=hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16],
         resume="allow",
     )
-    return lambda step, values: run.log(values, step=step)
+    return _Connection(lambda step, values: run.log(values, step=step), run.finish)
 
 
-def _trackio(folder: Path, settings: dict[str, Any]) -> Log:
-    trackio = _imported("trackio", "trackio")
+def _trackio(folder: Path, settings: dict[str, Any], step: int) -> _Connection:
+    del step
+    trackio = _imported("trackio")
     trackio.init(project="flowguide", name=folder.name, config=settings, resume="allow")
-    return lambda step, values: trackio.log(values, step=step)
+    return _Connection(lambda step, values: trackio.log(values, step=step), trackio.finish)
 
 
-def _tensorboard(folder: Path, settings: dict[str, Any]) -> Log:
-    tensorboard = _imported("tensorboardX", "tensorboard")
-    writer = tensorboard.SummaryWriter(folder / "tensorboard")
+def _tensorboard(folder: Path, settings: dict[str, Any], step: int) -> _Connection:
+    # What an interrupted run wrote after its last checkpoint is written again.
+    writer = _imported("tensorboard").SummaryWriter(
+        str(folder / "tensorboard"), purge_step=step + 1 if step else None
+    )
     writer.add_text("settings", json.dumps(settings, indent=2))
 
     def log(step: int, values: dict[str, float]) -> None:
@@ -104,19 +116,26 @@ def _tensorboard(folder: Path, settings: dict[str, Any]) -> Log:
             writer.add_scalar(name, value, step)
         writer.flush()
 
-    return log
+    return _Connection(log, writer.close)
 
 
 _TRACKERS = {"wandb": _wandb, "tensorboard": _tensorboard, "trackio": _trackio}
 
 
-def _imported(module: str, extra: str) -> Any:
-    import importlib
+_MODULES = {"wandb": "wandb", "tensorboard": "tensorboardX", "trackio": "trackio"}
 
+
+def check_trackers(trackers: Sequence[Tracker]) -> None:
+    """Refuses a tracker that is not installed with a `ModuleNotFoundError` that says how to."""
+    for name in trackers:
+        _imported(name)
+
+
+def _imported(tracker: Tracker) -> Any:
     try:
-        return importlib.import_module(module)
+        return importlib.import_module(_MODULES[tracker])
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"Tracking with {extra} needs the package {module}: pip install 'flowguide[{extra}]'. "
-            "Without it, metrics.jsonl has every number."
+            f"Tracking with {tracker} needs the package {_MODULES[tracker]}: "
+            f"pip install 'flowguide[{tracker}]'. Without it, metrics.jsonl has every number."
         ) from error

@@ -1,9 +1,10 @@
+import contextlib
 import dataclasses
 import json
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,21 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from .._checks import as_positive_int
 from .._files import replace_file
 from .._progress import progress_bar
-from .._save import save, seed_folder
+from .._save import FINISHED_FILE, save, seed_folder
 from .._versions import versions
 from ..data import is_goal_conditioned, SliceStream
 from ._checkpoints import Checkpoints
 from ._learner import Jointly
 from ._loop import init, Report, train, TrainState
-from ._metrics import Metrics
-from ._recipe import (
-    check,
-    Data,
-    load_data,
-    load_frozen,
-    make_learner,
-    make_policy,
-    watched_losses,
-)
-from ._settings import Settings, WATCHING
+from ._metrics import check_trackers, Metrics
+from ._recipe import make_learner, make_policy, watched_losses
+from ._settings import check, Settings, WATCHING
+from ._sources import check_frozen, Data, Frozen, load_data, load_frozen
 
 SETTINGS_FILE = "settings.json"
 METRICS_FILE = "metrics.jsonl"
-FINISHED_FILE = "finished.json"
 CHECKPOINTS = "checkpoints"
 EVALUATIONS = "evaluations"
 
@@ -67,64 +59,77 @@ def run(
 
     **Raises:**
 
-    `ValueError` for settings that contradict each other or the folder's earlier ones;
+    `ValueError` for settings that make no sense or differ from the folder's earlier ones; what
+    `load_ogbench` raises; `RuntimeError` while another process trains in the folder;
     `FloatingPointError` when a loss or a parameter is not finite, naming the update, the learner
     and the last good checkpoint.
     """
     check(settings)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    seeds = list(range(settings.seed, settings.seed + as_positive_int("seeds", settings.seeds)))
-    _claim(out, settings)
+    check_trackers(settings.track)
+    out = Path(out).expanduser()
+    _compare(out, to_json(settings), settings)
     if _is_finished(out, settings):
         tell(f"{out} is finished already: flowguide.load({str(out)!r}) has its policy and critic.")
         return out
+    seeds = list(range(settings.seed, settings.seed + settings.seeds))
     frozen = load_frozen(settings)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         data = load_data(settings)
-    for warning in caught:
-        tell(f"Warning: {warning.message}")
+    for message in sorted({str(warning.message) for warning in caught}):
+        tell(f"Warning: {message}")
     tell(describe(settings, data))
-    learner = make_learner(settings, data.example, frozen)
+    check_frozen(settings, frozen, data.example)
+    claim = {
+        **to_json(settings),
+        "data_sha256": data.sha256,
+        "frozen_sha256": frozen.sha256,
+        # See `nn.critic_ensemble`: a few separate members are faster on a CPU. A run that goes on
+        # on another machine keeps the form that it has.
+        "stacked": jax.default_backend() != "cpu" or settings.num_critics > 2,
+    }
+    claim["stacked"] = _compare(out, claim, settings).get("stacked", claim["stacked"])
+    learner = make_learner(
+        settings, data.example, (frozen.policy, frozen.critic), stacked=claim["stacked"]
+    )
     key: Any = jnp.stack([jr.key(seed) for seed in seeds]) if len(seeds) > 1 else jr.key(seeds[0])
     watched = watched_losses(settings)
     state = init(learner, key, keep_best=watched)
-    checkpoints = Checkpoints(out / CHECKPOINTS, keep=settings.keep_checkpoints, tell=tell)
-    key_data = jr.key_data(key)
-    found = checkpoints.restore((state, key_data))
-    if found is not None:
-        step, (state, _) = found
-        tell(f"Going on from the checkpoint at update {step:,}.")
-    else:
+    out.mkdir(parents=True, exist_ok=True)
+    with _alone_in(out), contextlib.ExitStack() as stack:
+        if isinstance(data.train, SliceStream):
+            stack.callback(data.train.close)
+        checkpoints = Checkpoints(out / CHECKPOINTS, keep=settings.keep_checkpoints, tell=tell)
+        stack.callback(checkpoints.close)
+        found = checkpoints.restore((state, jr.key_data(key)))
         step = 0
-    metrics = Metrics(
-        out / METRICS_FILE,
-        step=step,
-        trackers=settings.track,
-        settings=to_json(settings),
-        tell=tell,
-    )
-    try:
-        with progress_bar("updates", shown=shown) as bar:
-            task = bar.add_task("train", total=settings.steps, completed=step, note="")
-            since = time.perf_counter(), step
+        if found is not None:
+            step, (state, _) = found
+            tell(f"Going on from the checkpoint at update {step:,}.")
+        _write_json(out / SETTINGS_FILE, {**claim, "versions": versions()})
+        metrics = Metrics(
+            out / METRICS_FILE, step=step, trackers=settings.track, settings=claim, tell=tell
+        )
+        stack.callback(metrics.close)
+        bar = stack.enter_context(progress_bar("updates", shown=shown))
+        task = bar.add_task("train", total=settings.steps, completed=step, note="")
+        since = time.perf_counter(), step
 
-            def on_report(report: Report) -> None:
-                nonlocal since
-                now = time.perf_counter()
-                speed = (report.step - since[1]) / (now - since[0])
-                _write_metrics(metrics, report, seeds, speed)
-                bar.update(task, completed=report.step, note=_note(report))
-                if settings.evaluate_every and report.step % settings.evaluate_every == 0:
-                    models = _models(settings, learner, report.state, frozen)
-                    _evaluate(settings, out, models, report.step, seeds, metrics, tell)
-                if report.step % settings.checkpoint_every == 0 or report.step == settings.steps:
-                    _refuse_non_finite(report)
-                    checkpoints.save(report.step, (report.state, key_data))
-                # What was spent on evaluation and checkpoints is no time of the next updates.
-                since = time.perf_counter(), report.step
+        def on_report(report: Report) -> None:
+            nonlocal since
+            speed = (report.step - since[1]) / (time.perf_counter() - since[0])
+            _write_metrics(metrics, report, seeds, speed)
+            bar.update(task, completed=report.step, note=_note(report))
+            if settings.evaluate_every and report.step % settings.evaluate_every == 0:
+                models = _models(settings, learner, report.state, frozen)
+                _evaluate(settings, out, models, report.step, seeds, metrics, tell)
+            if report.step % settings.checkpoint_every == 0 or report.step == settings.steps:
+                _check_parameters(report)
+                checkpoints.save(report.step, (report.state, jr.key_data(key)))
+            # What was spent on evaluation and checkpoints is no time of the next updates.
+            since = time.perf_counter(), report.step
 
+        try:
             state = train(
                 learner,
                 data.train,
@@ -137,24 +142,35 @@ def run(
                 state=state,
                 on_report=on_report,
             )
-    except FloatingPointError as error:
-        latest = checkpoints.latest
-        last = (
-            "There is no checkpoint before it."
-            if latest is None
-            else f"The last good checkpoint is update {latest:,}, in {checkpoints.folder}."
-        )
-        raise FloatingPointError(f"{error} {last}") from error
-    finally:
-        checkpoints.close()
-        if isinstance(data.train, SliceStream):
-            data.train.close()
-    for seed, (policy, critic) in zip(
-        seeds, _models(settings, learner, state, frozen), strict=True
-    ):
-        save(seed_folder(out, seed), policy, critic)
-    _write_json(out / FINISHED_FILE, {"steps": settings.steps, "seeds": seeds})
+        except FloatingPointError as error:
+            last = "There is no checkpoint before it."
+            if checkpoints.latest is not None:
+                last = (
+                    f"The last good checkpoint is update {checkpoints.latest:,}, in "
+                    f"{checkpoints.folder}."
+                )
+            raise FloatingPointError(f"{error} {last}") from error
+        models = _models(settings, learner, state, frozen)
+        for seed, (policy, critic) in zip(seeds, models, strict=True):
+            save(seed_folder(out, seed), policy, critic)
+        _write_json(out / FINISHED_FILE, {"steps": settings.steps, "seeds": seeds})
     return out
+
+
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Refuses to train where another process does: they would tidy each other's files away."""
+    try:
+        import fcntl
+    except ImportError:  # Not on this operating system.
+        yield
+        return
+    with (out / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RuntimeError(f"Another process is training in {out}.") from error
+        yield
 
 
 def describe(settings: Settings, data: Data) -> str:
@@ -181,29 +197,36 @@ def _write_json(file: Path, value: Any) -> None:
     replace_file(file, lambda path: path.write_text(json.dumps(value, indent=2) + "\n"))
 
 
-def _claim(out: Path, settings: Settings) -> None:
-    """Refuses a folder that holds a run of other settings: the two must not be mixed.
+def _compare(out: Path, given: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """The settings of the run that the folder holds, if any; a `ValueError` if it is another run.
 
     More updates at a constant learning rate are the same run, prolonged.
     """
     file = out / SETTINGS_FILE
-    given = to_json(settings)
-    if file.exists():
-        earlier = json.loads(file.read_text())
-        free = WATCHING | ({"steps"} if settings.schedule == "constant" else set())
-        changed = [name for name in given if name not in free and earlier.get(name) != given[name]]
-        if changed:
-            shown = ", ".join(f"{n} was {earlier.get(n)!r}, is {given[n]!r}" for n in changed)
-            raise ValueError(
-                f"{out} holds a run with other settings: {shown}. Choose another --out, or delete "
-                "the folder."
-            )
-        if earlier["steps"] > given["steps"]:
-            raise ValueError(
-                f"{out} holds a run of {earlier['steps']:,} steps, more than {given['steps']:,}. "
-                "Choose another --out."
-            )
-    _write_json(file, {**given, "versions": versions()})
+    if not file.exists():
+        return {}
+    earlier = json.loads(file.read_text())
+    free = WATCHING | {"stacked"}
+    if settings.schedule == "constant":
+        free |= {"steps"}
+    changed = [name for name in given if name not in free and earlier.get(name) != given[name]]
+    if changed:
+        shown = ", ".join(
+            f"{name} was {earlier.get(name)!r}, is {given[name]!r}" for name in changed
+        )
+        raise ValueError(
+            f"{out} holds a run with other settings: {shown}. Choose another --out, or delete the "
+            "folder."
+        )
+    before, after = earlier["steps"], settings.steps
+    # The report at an end that is no multiple would be one that a longer run does not have.
+    if before > after or (before < after and before % settings.log_every):
+        raise ValueError(
+            f"{out} holds a run of {before:,} steps. It can be prolonged if that is a multiple of "
+            f"log_every ({settings.log_every:,}), and not be made shorter: got {after:,}. Choose "
+            "another --out."
+        )
+    return earlier
 
 
 def _is_finished(out: Path, settings: Settings) -> bool:
@@ -212,7 +235,7 @@ def _is_finished(out: Path, settings: Settings) -> bool:
 
 
 def _models(
-    settings: Settings, learner: Jointly, state: TrainState, frozen: tuple[Any, Any]
+    settings: Settings, learner: Jointly, state: TrainState, frozen: Frozen
 ) -> list[tuple[Any, Any]]:
     """The policy and the critic of each seed."""
     result = state.result(learner)
@@ -223,7 +246,7 @@ def _models(
     results = [result] if settings.seeds == 1 else map(of_seed, range(settings.seeds))
     return [
         (
-            make_policy(settings, found["policy"]) if "policy" in found else frozen[0],
+            make_policy(settings, found["policy"]) if "policy" in found else frozen.policy,
             found.get("critic"),
         )
         for found in results
@@ -255,7 +278,7 @@ def _is_finite(state: Any) -> jax.Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(array)) for array in arrays]))
 
 
-def _refuse_non_finite(report: Report) -> None:
+def _check_parameters(report: Report) -> None:
     """A checkpoint of such parameters would be no good one: every run from it would fail."""
     for name, state in report.state.learner.items():
         if not _is_finite(state):
@@ -287,24 +310,29 @@ def _evaluate(
     method = "robust_q" if settings.critic == "robust" else "qgf"
     weights = settings.evaluate_weights if settings.critic != "none" else ()
     conditions = [Condition(), *(Condition(method, weight) for weight in weights)]
+    episode_seeds = range(settings.evaluate_episodes)
     folder = out / EVALUATIONS
     folder.mkdir(exist_ok=True)
     for seed, (policy, critic) in zip(seeds, models, strict=True):
         file = folder / f"seed_{seed}_update_{step:09d}.jsonl"
-        # Played before the process was killed, and the same again.
-        episodes = read_episodes(file)
-        if not episodes:
-            episodes = evaluate(
-                policy,
-                critic,
-                settings.task,
-                conditions,
-                range(settings.evaluate_episodes),
-                train_seed=seed,
-                num_envs=min(settings.evaluate_episodes, 16),
-                goal_conditioned=is_goal_conditioned(settings.task),
-            )
-            write_episodes(file, episodes)
+        # What was played before the process was killed would be the same again.
+        finished = [
+            episode
+            for episode in read_episodes(file)
+            if episode.condition in conditions and episode.episode_seed in episode_seeds
+        ]
+        played = evaluate(
+            policy,
+            critic,
+            settings.task,
+            conditions,
+            episode_seeds,
+            train_seed=seed,
+            num_envs=min(settings.evaluate_episodes, 16),
+            goal_conditioned=is_goal_conditioned(settings.task),
+            finished=finished,
+        )
+        episodes = [*finished, *played]
         found = summarise(episodes)
         rates = {f"success/{condition}": rate.rate for condition, rate in found.items()}
         metrics.write(step, seed, {**rates, "episodes": float(settings.evaluate_episodes)})
@@ -313,4 +341,8 @@ def _evaluate(
             f"Update {step:,}, seed {seed}, success in {settings.evaluate_episodes} episodes with "
             f"95% intervals: {shown}."
         )
-    plot_along_training(folder, out / "success.png", settings.task)
+        try:
+            write_episodes(file, episodes)
+            plot_along_training(folder, out / "success.png", settings.task)
+        except OSError as error:
+            tell(f"The episodes of update {step:,} could not be written: {error}")

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from .._checks import as_positive_int, as_shape, is_int
+from ..data import is_goal_conditioned
 from ._metrics import Tracker
 
 CriticKind = Literal["iql", "bootstrapped", "monte_carlo", "success_to_go", "robust", "none"]
@@ -133,9 +135,13 @@ class Settings:
     """Trackers that metrics go to, besides metrics.jsonl: wandb, tensorboard, trackio."""
 
 
+# Critics that are regressed on returns to the end, named as `Windows` names those.
+RETURNS = ("monte_carlo", "success_to_go")
+
 # What says how a run is watched and where its data lie. All else decides what it learns.
 WATCHING = {
     "dataset_dir",
+    "frozen",
     "checkpoint_every",
     "keep_checkpoints",
     "evaluate_every",
@@ -143,3 +149,93 @@ WATCHING = {
     "evaluate_weights",
     "track",
 }
+
+
+def learner_names(settings: Settings) -> list[str]:
+    """What a run learns: a policy unless it is frozen, a critic unless there is none."""
+    names = ["policy"] if settings.frozen is None else []
+    return names if settings.critic == "none" else [*names, "critic"]
+
+
+def check(settings: Settings) -> None:
+    """Refuses settings that make no sense, before anything is loaded or written.
+
+    **Raises:**
+
+    `ValueError`, naming the setting, what was given and what was expected.
+    """
+    _check_numbers(settings)
+    _check_combinations(settings)
+
+
+def _check_numbers(settings: Settings) -> None:
+    counts = (
+        "steps horizon batch_size num_critics flow_steps target_best_of_n seeds slice_every "
+        "log_every checkpoint_every keep_checkpoints evaluate_episodes"
+    )
+    for name in counts.split():
+        as_positive_int(name, getattr(settings, name))
+    as_shape("hidden", settings.hidden)
+    for name in ("seed", "warmup_steps"):
+        value = getattr(settings, name)
+        if not is_int(value) or value < 0:
+            raise ValueError(f"{name} must be an integer of at least 0, got {value!r}.")
+    ranges = {
+        "discount": (0, 1, "[0, 1]"),
+        "expectile": (1e-9, 1 - 1e-9, "(0, 1)"),
+        "target_rate": (1e-9, 1, "(0, 1]"),
+        "average_rate": (1e-9, 1, "(0, 1]"),
+        "learning_rate": (1e-30, float("inf"), "above 0"),
+        "clip_norm": (1e-30, float("inf"), "above 0"),
+        "pessimism": (0, float("inf"), "at least 0"),
+    }
+    for name, (low, high, shown) in ranges.items():
+        value = getattr(settings, name)
+        # Written so that NaN is refused too.
+        if value is not None and not low <= value <= high:
+            raise ValueError(f"{name} must be {'in ' * (shown[0] in '([')}{shown}, got {value}.")
+    for name in ("checkpoint_every", "evaluate_every"):
+        interval = getattr(settings, name)
+        if interval is not None and (interval < 1 or interval % settings.log_every):
+            raise ValueError(
+                f"{name} must be a multiple of log_every ({settings.log_every}), got {interval}."
+            )
+    if settings.schedule == "cosine" and settings.warmup_steps >= settings.steps:
+        raise ValueError(
+            f"warmup_steps must be less than steps ({settings.steps}), got {settings.warmup_steps}."
+        )
+    if len(set(settings.evaluate_weights)) < len(settings.evaluate_weights):
+        raise ValueError(f"evaluate_weights repeats a weight: {settings.evaluate_weights}.")
+
+
+def _check_combinations(settings: Settings) -> None:
+    critic = settings.critic
+    if is_goal_conditioned(settings.task) and critic not in ("iql", "none"):
+        raise ValueError(
+            f"{settings.task!r} names no single task, so it is learnt with hindsight goals, for "
+            f"which --critic {critic} is not defined: expected iql or none, or a name with a task, "
+            "such as 'cube-single-play-singletask-task1-v0'."
+        )
+    if settings.frozen is None and critic in ("bootstrapped", "robust"):
+        raise ValueError(
+            f"--critic {critic} learns from a finished run: --frozen names its folder. "
+            "`flowguide train TASK --critic none --out RUN` trains a policy alone, --critic iql a "
+            "policy and a critic."
+        )
+    if settings.frozen is not None and critic == "none":
+        raise ValueError("--frozen with --critic none leaves nothing to learn.")
+    if critic == "success_to_go" and settings.bootstrap_through_success:
+        raise ValueError(
+            "--critic success_to_go reads successes from the masks, and "
+            "--bootstrap-through-success takes them out."
+        )
+    if settings.keep == "best" and critic == "none":
+        raise ValueError("--keep best chooses a critic, and --critic none has none.")
+    if settings.pessimism is not None and settings.num_critics < 2:
+        raise ValueError("--pessimism needs --num-critics of at least 2: one has no spread.")
+    is_targeted = settings.target_method != "unguided" or settings.target_best_of_n > 1
+    if is_targeted and critic != "bootstrapped":
+        raise ValueError(
+            "--target-method and --target-best-of-n are about the next actions of --critic "
+            f"bootstrapped; it is {critic}."
+        )

@@ -23,21 +23,18 @@ def slow_window(start, goal, horizon, gamma):
 
 
 def slow_goal(rng, dataset, start, ratios, gamma, first_rows):
-    """OGBench's goal of a window, one choice after the other."""
+    """OGBench's goal of a window, one choice after the other. The last row of an episode is not in
+    its datasets: the state there is only ever a next state."""
     ends = np.flatnonzero(dataset.ends)
-    last = ends[ends >= start][0]
+    last = ends[ends >= start][0] - 1
     kind = rng.choice(4, p=[ratios.current, ratios.geometric, ratios.uniform, ratios.random])
     if kind == 0:
         return start
     if kind == 1:
-        row = start
-        while row < last:
-            row += 1
-            if rng.random() < 1 - gamma:
-                break
-        return row
+        return min(start + rng.geometric(1 - gamma), last)
     if kind == 2:
-        return rng.integers(start + 1, last + 1)
+        distance = rng.random()
+        return int(np.round(min(start + 1, last) * distance + last * (1 - distance)))
     return rng.choice(first_rows)
 
 
@@ -87,7 +84,7 @@ def test_goals_are_drawn_as_often_as_by_the_slow_version(key, ratios):
     found: Any = stats.chi2_contingency(counts[:, seen])
     assert found.pvalue > 1e-4
     if ratios == POLICY_GOALS:
-        assert set(fast) == set(range(start + 1, 7))
+        assert set(fast) == set(range(start + 1, 6))
 
 
 def test_sampled_goals_follow_their_windows(key):
@@ -119,3 +116,15 @@ def test_arguments():
     with pytest.raises(ValueError, match="discount below 1"):
         GoalWindows(dataset, 1, 1.0)
     GoalWindows(dataset, 1, 1.0, ratios=POLICY_GOALS)
+
+
+def test_every_goal_of_an_episode_is_reached_by_a_window(key):
+    """Else nothing anchors its value: reaching it would never be seen."""
+    dataset = make_dataset(0, [9])
+    for horizon in (1, 3):
+        windows = GoalWindows(dataset, horizon, 0.9, ratios=GoalRatios(geometric=0.5, uniform=0.5))
+        starts = windows.windows.starts[: len(windows.windows)]
+        keys = jax.random.split(key, 2000)
+        goals = np.unique(jax.vmap(windows.sample_goal, (0, 0))(jnp.resize(starts, (2000,)), keys))
+        reached = {int(start) + i for start in starts for i in range(horizon)}
+        assert set(goals.tolist()) <= reached

@@ -90,6 +90,7 @@ def test_a_damaged_one_falls_back_to_the_one_before(open_checkpoints, told, how)
     (sentence,) = told
     assert sentence.startswith("The checkpoint at update 20 in ")
     assert "is damaged" in sentence and "The last good one is update 10" in sentence
+    assert (again.folder.with_name("checkpoints_damaged") / "20").is_dir()
     # Its place is free again.
     assert again.save(20, state(21.0))
     assert same(open_checkpoints().restore(state(0.0))[1], state(21.0))
@@ -103,12 +104,15 @@ def test_all_damaged(open_checkpoints, told):
     assert "There is no earlier one" in told[0]
 
 
-def test_another_structure_is_no_checkpoint_of_this_run(open_checkpoints, told):
+def test_another_structure_is_refused_and_kept(open_checkpoints, told):
     checkpoints = open_checkpoints()
     checkpoints.save(10, state(1.0))
-    other = {**state(0.0), "model": [jnp.zeros(3)]}
-    assert checkpoints.restore(other) is None
-    assert len(told) == 1
+    other = {**state(0.0), "count": jnp.zeros(3)}
+    with pytest.raises(
+        ValueError, match=r"'count' is int32\[\] there and float32\[3\] here \(1 arrays"
+    ):
+        checkpoints.restore(other)
+    assert open_checkpoints().restore(state(0.0))[0] == 10 and told == []
 
 
 def test_what_a_killed_process_left_half_written_is_removed(open_checkpoints, told):
@@ -159,7 +163,9 @@ def test_an_error_of_the_file_system_keeps_the_one_before(open_checkpoints, told
     checkpoints.save(10, state(1.0))
     with monkeypatch.context() as patched:
 
-        def full(*arguments, **options):
+        def full(step, **options):
+            # Not even tidied away.
+            (checkpoints.folder / str(step) / "state").mkdir(parents=True)
             raise OSError(28, "No space left on device")
 
         patched.setattr(checkpoints._manager, "save", full)

@@ -3,6 +3,7 @@ import shutil
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -93,7 +94,10 @@ def test_a_longer_run_goes_on_from_a_shorter_one(settings, tmp_path):
     assert "Going on from the checkpoint at update 8." in told
     quiet_run(settings(steps=16), tmp_path / "b")
     assert eqx.tree_equal(fg.load(tmp_path / "a"), fg.load(tmp_path / "b"))
-    with pytest.raises(ValueError, match="holds a run of 16 steps, more than 8"):
+    with pytest.raises(
+        ValueError,
+        match="holds a run of 16 steps. It can be prolonged .*, and not be made shorter: got 8",
+    ):
         quiet_run(settings(), tmp_path / "a")
 
 
@@ -105,6 +109,9 @@ def test_another_runs_folder_is_refused(settings, tmp_path):
         shutil.rmtree(tmp_path)
         quiet_run(settings(schedule="cosine"), tmp_path)
         quiet_run(settings(schedule="cosine", steps=16), tmp_path)
+    quiet_run(settings(steps=6), tmp_path / "unaligned")
+    with pytest.raises(ValueError, match=r"if that is a multiple of log_every \(4\)"):
+        quiet_run(settings(steps=8), tmp_path / "unaligned")
     # How it is watched may change.
     assert (
         "finished already"
@@ -167,7 +174,10 @@ def test_a_frozen_policy_serves_every_critic(settings, tmp_path, critic):
 
 @pytest.mark.parametrize("name", [NAME, NAME.replace("-v0", "-oraclerep-v0")])
 def test_goal_conditioned(settings, tmp_path, name):
-    quiet_run(settings(name), tmp_path)
+    told = quiet_run(
+        settings(name, evaluate_every=8, evaluate_episodes=2, evaluate_weights=()), tmp_path
+    )
+    assert "success in 2 episodes with 95% intervals: unguided 0.00" in told[-1]
     policy, critic = fg.load(tmp_path)
     # Position and goal; as the policy's observation they are one after the other.
     both = jnp.zeros(4)
@@ -187,16 +197,27 @@ def test_evaluation_along_training(settings, tmp_path):
 
 
 def test_slices(settings, data, tmp_path):
-    for i in range(3):
+    for i in range(4):
         shutil.copy(data / f"{NAME}.npz", tmp_path / f"{NAME}-{i:03d}.npz")
-    told = quiet_run(settings(dataset_dir=tmp_path, slices=True, slice_every=3), tmp_path / "run")
+    shutil.copy(data / f"{NAME}.npz", tmp_path / "pointmaze-large-navigate-v0-000.npz")
+    options = {"dataset_dir": tmp_path, "slices": True, "slice_every": 3}
+    told = quiet_run(settings(**options), tmp_path / "run")
+    # Without a validation file one of the four is held out, and other data are left alone.
     assert told[0].startswith(f"{TASK}: 3 slices; the one held out has 2,002 rows in 2 episodes")
     assert [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [4, 8]
+    shutil.copy(data / f"{NAME}-val.npz", tmp_path / f"{NAME}-000-val.npz")
+    told = quiet_run(settings(NAME, **options, seeds=2), tmp_path / "goals")
+    assert told[0].startswith(f"{NAME}: 4 slices; the one held out has 1,001 rows in 1 episodes")
+    # A run that was interrupted between two slices ends like one that was not.
+    quiet_run(settings(NAME, **options, seeds=2, steps=16), tmp_path / "goals")
+    quiet_run(settings(NAME, **options, seeds=2, steps=16), tmp_path / "whole")
+    found = [fg.load(tmp_path / name, seed=1) for name in ("goals", "whole")]
+    assert eqx.tree_equal(*found)
 
 
 def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(settings, tmp_path, monkeypatch):
     def explosive(settings):
-        return optax.adam(lambda count: jnp.where(count < 6, 1e-3, 1e30))
+        return optax.adam(lambda count: jnp.where(jnp.asarray(count) < 6, 1e-3, 1e30))
 
     monkeypatch.setattr(_recipe, "make_optimiser", explosive)
     with pytest.raises(
@@ -210,7 +231,7 @@ def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(settings, tmp_
 
 def test_a_parameter_that_is_not_finite_is_never_saved(settings, tmp_path, monkeypatch):
     def explosive(settings):
-        return optax.adam(lambda count: jnp.where(count < 7, 1e-3, jnp.nan))
+        return optax.adam(lambda count: jnp.where(jnp.asarray(count) < 7, 1e-3, jnp.nan))
 
     monkeypatch.setattr(_recipe, "make_optimiser", explosive)
     with pytest.raises(
@@ -227,16 +248,95 @@ def test_a_parameter_that_is_not_finite_is_never_saved(settings, tmp_path, monke
         (TASK, {"critic": "bootstrapped"}, "--frozen"),
         (NAME, {"critic": "monte_carlo"}, "expected iql or none"),
         (TASK, {"critic": "none", "frozen": Path(".")}, "nothing to learn"),
+        (TASK, {"critic": "none", "keep": "best"}, "has none"),
         (TASK, {"checkpoint_every": 6}, r"checkpoint_every must be a multiple of log_every \(4\)"),
         (TASK, {"pessimism": 1.0, "num_critics": 1}, "--num-critics of at least 2"),
+        (TASK, {"target_best_of_n": 4}, "bootstrapped; it is iql"),
+        (TASK, {"critic": "success_to_go", "bootstrap_through_success": True}, "takes them out"),
         (TASK, {"seeds": 0}, "seeds must be an integer of at least 1"),
+        (TASK, {"log_every": 0}, "log_every must be an integer of at least 1"),
+        (TASK, {"flow_steps": 0}, "flow_steps must be an integer of at least 1"),
+        (TASK, {"seed": -1}, "seed must be an integer of at least 0"),
+        (TASK, {"expectile": 1.5}, r"expectile must be in \(0, 1\), got 1.5"),
+        (TASK, {"learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
+        (TASK, {"schedule": "cosine", "warmup_steps": 8}, r"less than steps \(8\)"),
+        (TASK, {"evaluate_weights": (1.0, 1.0)}, "repeats a weight"),
+        (TASK, {"horizon": 2000}, "No episode has 2000 actions in a row"),
+        (TASK, {"frozen": Path("nowhere")}, "nowhere holds no saved policy"),
+        ("pointmaze-medium-navigate-singletask-task9-v0", {}, "pointmaze-medium-navigate"),
     ],
 )
-def test_settings_that_cannot_be(settings, tmp_path, task, changes, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_cannot_be_is_refused_and_claims_nothing(settings, tmp_path, task, changes, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         quiet_run(settings(task, **changes), tmp_path)
-    # Nothing was claimed: the right command can use the folder.
+    # The right command can use the folder.
     assert not (tmp_path / "settings.json").exists()
+
+
+def test_a_frozen_policy_has_to_fit(settings, tmp_path):
+    quiet_run(settings(critic="none", seeds=2), tmp_path / "two")
+    frozen = tmp_path / "two" / "seed_1"
+    with pytest.raises(ValueError, match=r"such as --frozen .*seed_0"):
+        quiet_run(settings(frozen=tmp_path / "two"), tmp_path / "a")
+    with pytest.raises(ValueError, match=r"actions of shape \(3, 2\), and those of .*\(4, 2\)"):
+        quiet_run(settings(frozen=frozen, horizon=4), tmp_path / "a")
+    with pytest.raises(ValueError, match="cannot act on an observation .* 4 numbers with its goal"):
+        quiet_run(settings(NAME, frozen=frozen), tmp_path / "a")
+    quiet_run(settings(frozen=frozen, steps=4), tmp_path / "a")
+    # Another policy under the same name is another run.
+    with pytest.raises(ValueError, match="frozen_sha256 was"):
+        quiet_run(settings(frozen=tmp_path / "two" / "seed_0", steps=8), tmp_path / "a")
+
+
+def test_other_data_are_another_run(settings, data, tmp_path):
+    quiet_run(settings(steps=4), tmp_path / "run")
+    other = tmp_path / "data"
+    collect(NAME, 2, other, workers=1, seed=1)
+    with pytest.raises(ValueError, match="data_sha256 was"):
+        quiet_run(settings(dataset_dir=other), tmp_path / "run")
+
+
+def test_one_process_at_a_time(settings, tmp_path):
+    from flowguide.train._run import _alone_in
+
+    with _alone_in(tmp_path), pytest.raises(RuntimeError, match="Another process is training in"):
+        quiet_run(settings(), tmp_path)
+
+
+def test_optimiser_follows_its_schedule(settings):
+    gradient, parameter = jnp.array([3.0, -4.0]), jnp.zeros(2)
+
+    def sizes(**changes):
+        optimiser = _recipe.make_optimiser(settings(learning_rate=1.0, **changes))
+        state, found = optimiser.init(parameter), []
+        for _ in range(9):
+            update: Any
+            update, state = optimiser.update(gradient, state, parameter)
+            found.append(float(jnp.abs(update[0])))
+        return state, found
+
+    # Of a constant gradient, Adam's step is the learning rate.
+    _, found = sizes(warmup_steps=4)
+    np.testing.assert_allclose(found, [0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1], rtol=1e-4)
+    _, found = sizes(warmup_steps=4, steps=8, schedule="cosine")
+    cosine = 0.5 * (1 + np.cos(np.pi * np.arange(5) / 4))
+    np.testing.assert_allclose(found, [0, 0.25, 0.5, 0.75, *cosine], rtol=1e-4, atol=1e-6)
+    state, _ = sizes(clip_norm=1.0)
+    moments = [x for x in jax.tree.leaves(state) if getattr(x, "shape", None) == (2,)]
+    np.testing.assert_allclose(moments[0], (1 - 0.9**9) * gradient / 5, rtol=1e-4)
+
+
+def test_targets_are_guided_as_the_settings_say(settings):
+    guidances: Any = _recipe.target_guidance(
+        settings(target_method="qgf", target_weight=0.7, target_best_of_n=3)
+    )
+    policy = fg.FlowPolicy(lambda t, a, o: -a, (2,))
+    guided = fg.guide(policy, lambda o, a: jnp.sum(a), guidances)
+    assert guided.noise_shape == (3, 2)
+    by_hand = fg.guide(policy, lambda o, a: jnp.sum(a), [fg.qgf(0.7), fg.best_of_n(3)])
+    noise = jax.random.normal(jax.random.key(0), (3, 2))
+    np.testing.assert_array_equal(guided.from_noise(noise, None), by_hand.from_noise(noise, None))
+    assert _recipe.target_guidance(settings()) is None
 
 
 def test_presets():
@@ -259,11 +359,15 @@ def test_tensorboard(settings, tmp_path):
 def test_other_trackers(settings, tmp_path, monkeypatch, name):
     """Against stand-ins for packages that need an account or a server."""
     seen = []
-    run_ = types.SimpleNamespace(log=lambda values, step: seen.append((step, values)))
-    stand_in = types.SimpleNamespace(init=lambda **options: run_, log=run_.log)
+    closed = []
+    run_ = types.SimpleNamespace(
+        log=lambda values, step: seen.append((step, values)), finish=lambda: closed.append(True)
+    )
+    stand_in = types.SimpleNamespace(init=lambda **options: run_, **vars(run_))
     monkeypatch.setitem(sys.modules, name, stand_in)
     quiet_run(settings(track=(name,)), tmp_path / "with")
     assert [step for step, _ in seen] == [4, 8] and "seed_0/policy/loss" in seen[0][1]
+    assert closed == [True]
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModuleNotFoundError, match=rf"pip install 'flowguide\[{name}\]'"):
         quiet_run(settings(track=(name,)), tmp_path / "without")
