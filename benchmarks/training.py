@@ -1,12 +1,13 @@
 """Times one update (flow matching and IQL together) against other loops, and against the hardware.
 
-One update trains the policy, two critics, the value and the target critics. Three loops take turns:
+One update trains the policy, two critics, the value and the target critics. Four loops take turns:
 
 - ours: batches drawn on the device, inside one compiled loop;
 - plain: the same, written by hand on lists of arrays, without flowguide, equinox or optax;
-- per call: the usual loop. A batch is put together on the host, and a compiled update is called
-  once for it. Its networks are made of `eqx.nn.Linear` and `eqx.nn.LayerNorm`, its two critics are
-  one vmapped network, one gradient is taken of the sum of all losses.
+- per call: our update, compiled, and called once for each batch, which the host puts together;
+- usual: such a loop as one would write it. Its networks are made of `eqx.nn.Linear` and
+  `eqx.nn.LayerNorm`, its two critics are one vmapped network, one gradient is taken of the sum of
+  all losses, nothing is donated.
 
     python benchmarks/training.py
 """
@@ -23,7 +24,7 @@ import tyro
 from measure import interleaved, matrix_product, print_machine
 
 from flowguide import nn
-from flowguide.data import from_arrays, Windows
+from flowguide.data import Batch, from_arrays, Windows
 from flowguide.train import FlowMatching, IQL, Jointly
 from flowguide.train._loop import advance
 
@@ -211,8 +212,56 @@ class Network(eqx.Module):
         return self.layers[-1](x)
 
 
+def host_batches(windows: Windows, settings: Settings) -> Any:
+    """Batches as NumPy puts them together."""
+    data = {
+        name: np.asarray(getattr(windows.dataset, name))
+        for name in ("observations", "actions", "rewards", "masks")
+    }
+    starts = np.asarray(windows.starts[: len(windows)])
+    gammas = GAMMA ** np.arange(HORIZON, dtype=np.float32)
+    rng = np.random.default_rng(0)
+    while True:
+        start = rng.choice(starts, settings.batch_size)
+        rows = start[:, None] + np.arange(HORIZON)
+        masks = data["masks"][rows]
+        alive = np.cumprod(np.concatenate([np.ones_like(masks[:, :1]), masks[:, :-1]], 1), 1)
+        arrays: Any = {
+            "observation": data["observations"][start],
+            "action": data["actions"][rows],
+            "reward": (gammas * alive * data["rewards"][rows]).sum(1),
+            "discount": np.float32(GAMMA**HORIZON) * masks.prod(1),
+            "next_observation": data["observations"][start + HORIZON],
+            "weight": np.ones(len(start), np.float32),
+        }
+        yield Batch(**arrays)
+
+
 def per_call(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> Any:
-    """The usual loop: a batch from the host for each call of a compiled update."""
+    """Our update, called once for each batch from the host."""
+    learner = make_learner(hidden)
+    state = eqx.filter_jit(learner.init)(jax.random.key(0))
+    batches = host_batches(windows, settings)
+
+    @eqx.filter_jit(donate="all-except-first")
+    def update(learner: Any, state: Any, batch: Any, key: Any) -> Any:
+        return learner.update(state, batch, key)
+
+    count = 0
+
+    def run():
+        nonlocal state, count
+        losses = None
+        for _ in range(settings.updates):
+            count += 1
+            state, losses = update(learner, state, next(batches), jax.random.key(count))
+        return losses
+
+    return run
+
+
+def usual(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> Any:
+    """What a user of equinox would write, called once for each batch from the host."""
     size = HORIZON * ACTION
     keys = jax.random.split(jax.random.key(0), 3)
     critic_sizes = (OBSERVATION + size, *hidden, 1)
@@ -225,26 +274,7 @@ def per_call(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> A
     }
     optimiser = optax.adam(RATE)
     state = networks, networks["critic"], optimiser.init(eqx.filter(networks, eqx.is_array))
-    data = {
-        name: np.asarray(getattr(windows.dataset, name))
-        for name in ("observations", "actions", "rewards", "masks")
-    }
-    starts = np.asarray(windows.starts[: len(windows)])
-    gammas = GAMMA ** np.arange(HORIZON, dtype=np.float32)
-    rng = np.random.default_rng(0)
-
-    def host_batch() -> tuple[np.ndarray, ...]:
-        start = rng.choice(starts, settings.batch_size)
-        rows = start[:, None] + np.arange(HORIZON)
-        masks = data["masks"][rows]
-        alive = np.cumprod(np.concatenate([np.ones_like(masks[:, :1]), masks[:, :-1]], 1), 1)
-        return (
-            data["observations"][start],
-            data["actions"][rows].reshape(len(start), -1),
-            (gammas * alive * data["rewards"][rows]).sum(1),
-            np.float32(GAMMA**HORIZON) * masks.prod(1),
-            data["observations"][start + HORIZON],
-        )
+    batches = host_batches(windows, settings)
 
     def critics(critic: Any, x: Any) -> Any:
         return eqx.filter_vmap(lambda q, x: jax.vmap(q)(x)[:, 0], in_axes=(0, None))(critic, x)
@@ -252,7 +282,9 @@ def per_call(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> A
     @eqx.filter_jit
     def update(state: Any, batch: Any, key: Any) -> Any:
         networks, target, optimiser_state = state
-        o, a, r, d, next_o = batch
+        o, a, r, d = batch.observation, batch.action, batch.reward, batch.discount
+        a = a.reshape(len(a), -1)
+        next_o = batch.next_observation
 
         def loss(networks: Any) -> Any:
             noise_key, time_key = jax.random.split(key)
@@ -283,7 +315,7 @@ def per_call(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> A
         value = None
         for _ in range(settings.updates):
             count += 1
-            state, value = update(state, host_batch(), jax.random.key(count))
+            state, value = update(state, next(batches), jax.random.key(count))
         return value
 
     return run
@@ -307,29 +339,24 @@ def main(settings: Settings) -> None:
     print_machine()
     windows = make_windows()
     product, product_operations = matrix_product()
-    columns = f"{'hidden':>8} {'ms':>8} {'plain ms':>9} {'of plain':>9} {'per-call ms':>12}"
-    print(f"{columns} {'faster':>7} {'peak':>14} {'of peak':>8}")
+    columns = ("hidden", "ours, ms", "plain", "per call", "usual", "peak, GFLOP/s", "of peak")
+    print(" ".join(f"{column:>13}" for column in columns))
     for network in settings.networks:
         width, depth = (int(number) for number in network.split("x"))
         hidden = (width,) * depth
-        calls = {
-            "product": product,
-            "ours": ours(windows, hidden, settings),
-            "plain": plain(windows, hidden, settings),
-            "per call": per_call(windows, hidden, settings),
-        }
-        times = interleaved(calls, settings.seconds)
-        update, by_hand, usual = (
-            times[name] / settings.updates for name in ("ours", "plain", "per call")
-        )
+        loops = {"ours": ours, "plain": plain, "per call": per_call, "usual": usual}
+        calls = {name: make(windows, hidden, settings) for name, make in loops.items()}
+        times = interleaved({"product": product, **calls}, settings.seconds)
+        update = np.median(times["ours"]) / settings.updates
         peak = product_operations / np.median(times["product"])
-        share = operations(hidden) * settings.batch_size / np.median(update) / peak
-        print(
-            f"{network:>8} {np.median(update) * 1e3:8.2f} {np.median(by_hand) * 1e3:9.2f} "
-            f"{np.median(update / by_hand):9.2f} {np.median(usual) * 1e3:12.2f} "
-            f"{np.median(usual / update):7.2f} {peak / 1e9:8.0f} GFLOP/s {share:8.0%}   "
-            f"({len(update)} rounds of {settings.updates} updates, batch {settings.batch_size})"
-        )
+        share = operations(hidden) * settings.batch_size / update / peak
+        ratios = [
+            f"{np.median(times[name] / times['ours']):.2f} x" for name in calls if name != "ours"
+        ]
+        cells = [network, f"{update * 1e3:.2f}", *ratios, f"{peak / 1e9:.0f}", f"{share:.0%}"]
+        print(" ".join(f"{cell:>13}" for cell in cells))
+        count = len(times["ours"])
+        print(f"({count} rounds of {settings.updates} updates, batch {settings.batch_size})\n")
 
 
 if __name__ == "__main__":

@@ -80,19 +80,25 @@ def load_ogbench(
     datasets = []
     for file in files:
         arrays = load_ogbench_file(name, file, bootstrap_through_success=bootstrap_through_success)
-        # OGBench's reward counts what is not yet solved, whatever the masks are.
-        if file is files[0] and "rewards" in arrays and not np.any(arrays["rewards"] == 0):
-            warnings.warn(
-                f"0 of {len(arrays['rewards'])} rows of {file.name} solve {name}: a critic has "
-                f"nothing to learn from. Take another task of {base}, or more data.",
-                stacklevel=2,
-            )
+        if file is files[0]:
+            warn_of_no_success(name, file, arrays)
         try:
             datasets.append(from_arrays(**arrays))
         except ValueError as error:
             raise ValueError(f"{file} holds no dataset of {name!r}: {error}") from error
     train, validation = datasets
     return train, validation
+
+
+def warn_of_no_success(name: str, file: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Warns where a task has no success to learn from; `arrays` as `load_ogbench_file` gives."""
+    # OGBench's reward counts what is not yet solved, whatever the masks are.
+    if "rewards" in arrays and not np.any(arrays["rewards"] == 0):
+        warnings.warn(
+            f"0 of {len(arrays['rewards'])} rows of {file.name} solve {name}: a critic has nothing "
+            f"to learn from. Take another task of {dataset_name(name)}, or more data.",
+            stacklevel=3,
+        )
 
 
 def load_ogbench_file(

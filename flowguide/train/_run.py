@@ -176,17 +176,15 @@ def _alone_in(out: Path) -> Iterator[None]:
 def describe(settings: Settings, data: Data) -> str:
     """One sentence about the data, with the share of successes where there is a task."""
     dataset = data.example
-    sentence = f"{settings.task}: {len(dataset):,} rows in {dataset.num_episodes:,} episodes"
+    sentence = f"{len(dataset):,} rows in {dataset.num_episodes:,} episodes"
     if isinstance(data.train, SliceStream):
-        sentence = f"{settings.task}: {len(data.train)} slices; the one held out has " + (
-            sentence.removeprefix(f"{settings.task}: ")
-        )
+        sentence = f"{len(data.train)} slices; the one held out has {sentence}"
     if dataset.rewards is not None:
         # Not the masks: `bootstrap_through_success` takes successes out. OGBench's reward is 0
         # where the task is solved and negative elsewhere.
         share = float(jnp.mean(dataset.rewards == 0))
         sentence += f", {share:.2%} of the rows are successes"
-    return sentence + "."
+    return f"{settings.task}: {sentence}."
 
 
 def to_json(settings: Settings) -> dict[str, Any]:

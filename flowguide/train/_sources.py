@@ -26,6 +26,7 @@ from ..data import (
     SliceStream,
     Windows,
 )
+from ..data._ogbench import warn_of_no_success
 from ._settings import learner_names, RETURNS, Settings
 
 # Of a slice: as many as OGBench's own validation files have.
@@ -74,7 +75,9 @@ def load_data(settings: Settings) -> Data:
             )
     load_file = partial(load_ogbench_file, settings.task, **options)
     # In this thread: the first file of a task builds its environment.
-    held_out = from_arrays(**_first_episodes(load_file(validation_files[0]), VALIDATION_EPISODES))
+    arrays = load_file(validation_files[0])
+    warn_of_no_success(settings.task, validation_files[0], arrays)
+    held_out = from_arrays(**_first_episodes(arrays, VALIDATION_EPISODES))
     stream = SliceStream(files, load_file, make, every=settings.slice_every)
     names = "".join(f"{file.name} {file.stat().st_size}\n" for file in files)
     return Data(stream, make(held_out), held_out, hashlib.sha256(names.encode()).hexdigest())

@@ -203,7 +203,8 @@ def test_slices(settings, data, tmp_path):
     options = {"dataset_dir": tmp_path, "slices": True, "slice_every": 3}
     told = quiet_run(settings(**options), tmp_path / "run")
     # Without a validation file one of the four is held out, and other data are left alone.
-    assert told[0].startswith(f"{TASK}: 3 slices; the one held out has 2,002 rows in 2 episodes")
+    assert told[0].startswith(f"Warning: 0 of 2002 rows of {NAME}-003.npz solve {TASK}")
+    assert told[1].startswith(f"{TASK}: 3 slices; the one held out has 2,002 rows in 2 episodes")
     assert [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [4, 8]
     shutil.copy(data / f"{NAME}-val.npz", tmp_path / f"{NAME}-000-val.npz")
     told = quiet_run(settings(NAME, **options, seeds=2), tmp_path / "goals")
