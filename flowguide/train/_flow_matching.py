@@ -61,6 +61,14 @@ def sample_times(key: PRNGKeyArray, count: int, num_steps: int | None) -> Float[
     return jr.randint(key, (count,), 0, num_steps + 1) / jnp.float32(num_steps)
 
 
+def sample_noise(
+    key: PRNGKeyArray, action: Float[Array, "batch *action"], num_steps: int | None
+) -> tuple[Float[Array, "batch *action"], Float[Array, " batch"]]:
+    """The noise and the time at which each action of a batch is trained."""
+    noise_key, time_key = jr.split(key)
+    return jr.normal(noise_key, action.shape), sample_times(time_key, len(action), num_steps)
+
+
 class FlowMatching(AbstractLearner):
     """Behaviour cloning of a velocity field by flow matching.
 
@@ -98,9 +106,7 @@ class FlowMatching(AbstractLearner):
     def update(
         self, state: LearnerState, batch: Batch, key: PRNGKeyArray
     ) -> tuple[LearnerState, dict[str, Array]]:
-        noise_key, time_key = jr.split(key)
-        noise = jr.normal(noise_key, batch.action.shape)
-        t = sample_times(time_key, len(batch.weight), self.num_steps)
+        noise, t = sample_noise(key, batch.action, self.num_steps)
 
         @eqx.filter_value_and_grad
         def loss(velocity):

@@ -1,7 +1,6 @@
 from collections.abc import Callable
 
 import jax
-import jax.random as jr
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
@@ -9,7 +8,7 @@ from .._checks import as_positive_int
 from .._critic import Critic, Ensemble, NoiseConditionedCritic
 from ..data import Batch
 from ._critic import regress
-from ._flow_matching import noisy_action, sample_times
+from ._flow_matching import noisy_action, sample_noise
 from ._learner import AbstractLearner, init_state, LearnerState
 
 
@@ -47,9 +46,7 @@ class NoiseConditioned(AbstractLearner):
     def update(
         self, state: LearnerState, batch: Batch, key: PRNGKeyArray
     ) -> tuple[LearnerState, dict[str, Array]]:
-        noise_key, time_key = jr.split(key)
-        noise = jr.normal(noise_key, batch.action.shape)
-        t = sample_times(time_key, len(batch.weight), self.num_steps)
+        noise, t = sample_noise(key, batch.action, self.num_steps)
         target = jax.vmap(self.critic)(batch.observation, batch.action)
         noisy = jax.vmap(noisy_action)(batch.action, noise, t)
         samples = (batch.observation, t), noisy, target, batch.weight
