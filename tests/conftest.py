@@ -1,5 +1,6 @@
 import os
 import tempfile
+from pathlib import Path
 
 import jax
 import pytest
@@ -18,6 +19,8 @@ for name, value in (
     jax.config.update(name, value)
     os.environ[name.upper()] = str(value)
 
+MANY_MAPPINGS = 20_000
+
 # Compilation makes the first example of a test slow; the number of examples is the budget.
 settings.register_profile("flowguide", deadline=None, max_examples=12, derandomize=True)
 settings.load_profile("flowguide")
@@ -26,3 +29,13 @@ settings.load_profile("flowguide")
 @pytest.fixture
 def key():
     return jax.random.key(5678)
+
+
+@pytest.fixture(autouse=True)
+def few_programs():
+    """Forgets compiled programs when there are many. Each keeps memory mappings, of which Linux
+    allows a process 65,530: beyond them XLA aborts, which the whole suite reaches."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MANY_MAPPINGS:
+        jax.clear_caches()
