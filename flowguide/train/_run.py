@@ -281,8 +281,8 @@ def _check_parameters(report: Report) -> None:
     for name, state in report.state.learner.items():
         if not _is_finite(state):
             raise FloatingPointError(
-                f"A parameter of the learner {name!r} is not finite after update {report.step:,}, "
-                "though its losses were."
+                f"A parameter of the learner {name!r}, or of its optimiser, is not finite after "
+                f"update {report.step:,}, though its losses were."
             )
 
 

@@ -231,14 +231,33 @@ def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(settings, tmp_
 
 
 def test_a_parameter_that_is_not_finite_is_never_saved(settings, tmp_path, monkeypatch):
+    """Here one of the optimiser's own, which no loss tells of."""
+
+    def counting(settings):
+        def update(updates, state, params=None):
+            return updates, jnp.where(state < 7, state + 1, jnp.nan)
+
+        counter = optax.GradientTransformation(lambda params: jnp.zeros(()), update)
+        return optax.chain(optax.adam(1e-3), counter)
+
+    monkeypatch.setattr(_recipe, "make_optimiser", counting)
+    with pytest.raises(
+        FloatingPointError,
+        match=r"A parameter of the learner '(policy|critic)', or of its optimiser, is not finite "
+        r"after update 8, though its .* The last good checkpoint is update 4",
+    ):
+        quiet_run(settings(), tmp_path)
+
+
+def test_a_validation_loss_that_is_not_finite_stops_too(settings, tmp_path, monkeypatch):
     def explosive(settings):
         return optax.adam(lambda count: jnp.where(jnp.asarray(count) < 7, 1e-3, jnp.nan))
 
     monkeypatch.setattr(_recipe, "make_optimiser", explosive)
     with pytest.raises(
         FloatingPointError,
-        match=r"A parameter of the learner '(policy|critic)' is not finite after update 8, "
-        r"though its .* The last good checkpoint is update 4",
+        match=r"validation loss '.*' of the learner '(policy|critic)' is not finite after update 8"
+        r".* The last good checkpoint is update 4",
     ):
         quiet_run(settings(), tmp_path)
 
