@@ -38,7 +38,7 @@ from ._policy import (
     sample as sample,
     Trace as Trace,
 )
-from ._save import load as load, save as save
+from ._save import load as load, load_observations as load_observations, save as save
 from ._velocity import reverse_time as reverse_time, VelocityField as VelocityField
 
 __version__ = _version("flowguide")

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
+from jaxtyping import ArrayLike
 from safetensors import SafetensorError
 from safetensors.flax import load_file, save_file
 
@@ -21,6 +22,7 @@ from .nn import CriticMLP, ValueMLP, VelocityMLP
 
 CONFIG_FILE = "config.json"
 ARRAYS_FILE = "model.safetensors"
+OBSERVATIONS_FILE = "observations.npy"
 # A training run writes it last.
 FINISHED_FILE = "finished.json"
 FORMAT = 1
@@ -40,7 +42,13 @@ _SOLVERS: dict[str, type] = {
 }
 
 
-def save(folder: str | os.PathLike, policy: FlowPolicy | None, critic: Any) -> None:
+def save(
+    folder: str | os.PathLike,
+    policy: FlowPolicy | None,
+    critic: Any,
+    *,
+    observations: ArrayLike | None = None,
+) -> None:
     """Writes a policy and a critic: arrays as safetensors, the configuration as JSON, no pickle.
 
     **Arguments:**
@@ -49,6 +57,8 @@ def save(folder: str | os.PathLike, policy: FlowPolicy | None, critic: Any) -> N
     - `policy`: a `FlowPolicy` of flowguide's networks. Guidance is not saved: it is a line of code.
     - `critic`: a critic of flowguide's networks, an `Ensemble` of them, or such an ensemble in a
         `NoiseConditionedCritic`; None if there is none.
+    - `observations`: some observations of the data, shape `(count, *observation)`, from which
+        `flowguide.weight_unit` can be measured; a training run leaves 256.
 
     **Raises:**
 
@@ -61,6 +71,9 @@ def save(folder: str | os.PathLike, policy: FlowPolicy | None, critic: Any) -> N
     arrays_file, config_file = folder / ARRAYS_FILE, folder / CONFIG_FILE
     arrays = {name: array for name, array in named_arrays(model)}
     replace_file(arrays_file, lambda path: save_file(arrays, path))
+    (folder / OBSERVATIONS_FILE).unlink(missing_ok=True)
+    if observations is not None:
+        _write_observations(folder / OBSERVATIONS_FILE, np.asarray(observations))
     # Written last, with the hash of the arrays: a save that was cut short does not look finished.
     config = {
         "format": FORMAT,
@@ -116,6 +129,42 @@ def load(folder: str | os.PathLike, *, seed: int | None = None) -> tuple[Any, An
         raise ValueError(f"{arrays_file} is damaged: {error}") from error
     model = _fill(skeleton, arrays, arrays_file)
     return model["policy"], model["critic"]
+
+
+def _write_observations(file: Path, observations: np.ndarray) -> None:
+    def write(path: Path) -> None:
+        # Through a handle: given a name, numpy would append its own ending.
+        with path.open("wb") as handle:
+            np.save(handle, observations, allow_pickle=False)
+
+    replace_file(file, write)
+
+
+def load_observations(folder: str | os.PathLike, *, seed: int | None = None) -> np.ndarray:
+    """The observations that were saved with a policy and a critic.
+
+    **Arguments:**
+
+    - `folder`, `seed`: as in `flowguide.load`.
+
+    **Returns:**
+
+    An array `(count, *observation)`.
+
+    **Raises:**
+
+    `FileNotFoundError` if none were saved; `ValueError` for a file that is damaged.
+    """
+    file = _of_seed(Path(folder), seed) / OBSERVATIONS_FILE
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file.parent} holds no observations: {file.name} is missing. "
+            "flowguide.save(folder, policy, critic, observations=...) writes it."
+        )
+    try:
+        return np.load(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
 
 
 def seed_folder(run: Path, seed: int) -> Path:

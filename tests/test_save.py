@@ -111,3 +111,18 @@ def test_a_damaged_or_missing_file_is_refused(saved):
     arrays.write_bytes(whole)
     with pytest.raises(ValueError, match="config.json cannot be read"):
         fg.load(saved)
+
+
+def test_observations_are_kept_and_replaced(tmp_path, key):
+    policy, critic = mlp_policy(key), mlp_critic(key)
+    observations = np.arange(14, dtype=np.float32).reshape(2, OBSERVATION_SIZE)
+    fg.save(tmp_path, policy, critic, observations=observations)
+    np.testing.assert_array_equal(fg.load_observations(tmp_path), observations)
+    whole = (tmp_path / "observations.npy").read_bytes()
+    (tmp_path / "observations.npy").write_bytes(whole[:-3])
+    with pytest.raises(ValueError, match="observations.npy is damaged"):
+        fg.load_observations(tmp_path)
+    # Those of another model would mislead.
+    fg.save(tmp_path, policy, critic)
+    with pytest.raises(FileNotFoundError, match="holds no observations"):
+        fg.load_observations(tmp_path)

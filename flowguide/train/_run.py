@@ -31,6 +31,7 @@ SETTINGS_FILE = "settings.json"
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 EVALUATIONS = "evaluations"
+NUM_OBSERVATIONS = 256
 
 
 def run(
@@ -152,7 +153,8 @@ def run(
             raise FloatingPointError(f"{error} {last}") from error
         models = _models(settings, learner, state, frozen)
         for seed, (policy, critic) in zip(seeds, models, strict=True):
-            save(seed_folder(out, seed), policy, critic)
+            observations = _some_observations(data)
+            save(seed_folder(out, seed), policy, critic, observations=observations)
         _write_json(out / FINISHED_FILE, {"steps": settings.steps, "seeds": seeds})
     return out
 
@@ -251,6 +253,14 @@ def _models(
     ]
 
 
+def _some_observations(data: Data) -> jax.Array:
+    """Of the validation data, for what is measured later: it needs no dataset then."""
+    batch = data.validation.sample(jr.key(0), NUM_OBSERVATIONS)
+    batches = batch if isinstance(batch, dict) else {"all": batch}
+    # Of goal-conditioned learners each has goals of its own: those that the policy is asked for.
+    return batches.get("policy", next(iter(batches.values()))).observation
+
+
 def _write_metrics(metrics: Metrics, report: Report, seeds: list[int], speed: float) -> None:
     for index, seed in enumerate(seeds):
         values = {
@@ -263,11 +273,10 @@ def _write_metrics(metrics: Metrics, report: Report, seeds: list[int], speed: fl
 
 def _note(report: Report) -> str:
     """One loss of each learner, averaged over the seeds: a line is short."""
-    losses = {
-        name.partition("/")[0]: np.mean(value)
-        for name, value in sorted(report.losses.items(), reverse=True)
-    }
-    return ", ".join(f"{name} {value:.3g}" for name, value in sorted(losses.items()))
+    losses: dict[str, Any] = {}
+    for name, value in sorted(report.losses.items()):
+        losses.setdefault(name.partition("/")[0], np.mean(value))
+    return ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
 
 
 @eqx.filter_jit
