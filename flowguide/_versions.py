@@ -1,6 +1,8 @@
+import functools
 from importlib.metadata import PackageNotFoundError, version
 
 
+@functools.cache
 def versions() -> dict[str, str | None]:
     """The versions that a result depends on; None for a package that is not installed."""
     found: dict[str, str | None] = {}

@@ -1,5 +1,9 @@
 import dataclasses
-from typing import Any
+import functools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import optax
 
 from .._critic import Critic
 from .._guidance import best_of_n
@@ -7,6 +11,11 @@ from .._guide import guide, METHODS
 
 UNGUIDED = "unguided"
 BEST_OF_N = "best_of_n"
+
+Unit = Literal["raw", "kappa", "norm"]
+UNITS: tuple[Unit, ...] = ("raw", "kappa", "norm")
+# What stands before a weight of each unit.
+_SYMBOLS = {"raw": "", "kappa": "kappa ", "norm": "norm "}
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -18,49 +27,121 @@ class Condition:
     - `method`: `"unguided"`, `"best_of_n"`, or the name of a gradient guidance.
     - `weight`: its weight; 0 without gradient guidance.
     - `best_of_n`: how many actions are sampled for each one played.
+    - `unit`: what the weight counts: `"raw"`, as in `flowguide.guide`; `"kappa"`, times the unit of
+        the policy and the critic (`flowguide.weight_unit`); `"norm"`, the length of the term, with
+        the gradient normalised (`optax.normalize_by_update_norm`).
 
     **Raises:**
 
-    `ValueError` for an unknown method, or numbers that contradict it.
+    `ValueError` for an unknown method or unit, or numbers that contradict them.
     """
 
     method: str = UNGUIDED
     weight: float = 0.0
     best_of_n: int = 1
+    unit: Unit = "raw"
 
     def __post_init__(self):
-        known = [UNGUIDED, *sorted(set(METHODS) - {"grad_step"})]
-        if self.method not in known:
-            raise ValueError(f"Unknown method {self.method!r}: expected one of {known}.")
+        if self.method not in known_methods():
+            raise ValueError(
+                f"Unknown method {self.method!r}: expected one of {known_methods()}."
+            )
+        if self.unit not in UNITS:
+            raise ValueError(f"Unknown unit {self.unit!r}: expected one of {list(UNITS)}.")
         if self.best_of_n < 1 or (self.method == UNGUIDED and self.best_of_n > 1):
             raise ValueError(
                 f"best_of_n is {self.best_of_n} with method {self.method!r}: expected at least 1, "
                 'and 1 for "unguided" ("best_of_n" is the method that only chooses).'
             )
-        if self.method in (UNGUIDED, BEST_OF_N) and self.weight:
-            raise ValueError(f"{self.method!r} has no weight, got {self.weight}.")
+        if not self.has_weight and (self.weight or self.unit != "raw"):
+            raise ValueError(
+                f"{self.method!r} has no weight, got {self.weight} in the unit {self.unit!r}."
+            )
 
     @property
-    def structure(self) -> tuple[str, int]:
+    def has_weight(self) -> bool:
+        return self.method not in (UNGUIDED, BEST_OF_N)
+
+    @property
+    def structure(self) -> tuple[str, int, bool]:
         """What has to be compiled anew: conditions that differ in weight alone share a program."""
-        return self.method, self.best_of_n
+        return self.method, self.best_of_n, self.unit == "norm"
 
     @property
     def label(self) -> str:
-        name = self.method
+        """The condition without its weight: the name of a curve."""
         if self.method == BEST_OF_N:
             return f"best of {self.best_of_n}"
-        return name if self.best_of_n == 1 else f"{name}, best of {self.best_of_n}"
+        name = self.method if self.best_of_n == 1 else f"{self.method}, best of {self.best_of_n}"
+        return name if self.unit == "raw" else f"{name} ({self.unit})"
 
     def __str__(self) -> str:
-        return f"{self.label} {self.weight:g}" if self.weight else self.label
+        if not self.has_weight:
+            return self.label
+        bare = dataclasses.replace(self, unit="raw").label
+        return f"{bare} {_SYMBOLS[self.unit]}{self.weight:g}"
 
 
-def apply(structure: tuple[str, int], weight: Any, policy: Any, critic: Critic | None) -> Any:
-    """The policy of a condition, with the weight as an array."""
-    method, n = structure
+@functools.cache
+def known_methods() -> list[str]:
+    # `grad_step` has a step size and a number of steps, and no weight.
+    return [UNGUIDED, *sorted(set(METHODS) - {"grad_step"})]
+
+
+def cross(
+    methods: Sequence[str],
+    *,
+    weights: Sequence[float] = (),
+    kappas: Sequence[float] = (),
+    norms: Sequence[float] = (),
+    best_of_n: Sequence[int] = (1,),
+) -> list[Condition]:
+    """Every combination of methods, weights in each unit, and numbers of actions.
+
+    **Arguments:**
+
+    - `methods`: names; `"unguided"` comes first whether it is named or not, and `"best_of_n"` meets
+        the numbers above 1 alone.
+    - `weights`, `kappas`, `norms`: weights in the units `"raw"`, `"kappa"` and `"norm"`.
+    - `best_of_n`: how many actions are sampled for each one played.
+
+    **Returns:**
+
+    The conditions, each once.
+
+    **Raises:**
+
+    `ValueError` if a method has no weight to go with it, or nothing but 1 to choose from; and what
+    `Condition` raises.
+    """
+    found = [Condition()]
+    weighted = [
+        (unit, weight)
+        for unit, given in zip(UNITS, (weights, kappas, norms), strict=True)
+        for weight in given
+    ]
+    for method in methods:
+        if method == UNGUIDED:
+            continue
+        if method == BEST_OF_N:
+            several = [n for n in best_of_n if n != 1]
+            if not several:
+                raise ValueError("'best_of_n' needs a number above 1, such as --best-of-n 4.")
+            found += [Condition(method, best_of_n=n) for n in several]
+            continue
+        if method in known_methods() and not weighted:
+            raise ValueError(f"{method!r} needs weights: --weights, --kappas or --norms.")
+        for n in best_of_n:
+            found += [Condition(method, float(w), n, unit) for unit, w in weighted or [("raw", 0)]]
+    return list(dict.fromkeys(found))
+
+
+def apply(structure: tuple[str, int, bool], weight: Any, policy: Any, critic: Critic | None) -> Any:
+    """The policy of a condition, with the weight (a raw one, or of unit `"norm"`) as an array."""
+    method, n, normalised = structure
     if critic is None:
         return policy
     if method not in (UNGUIDED, BEST_OF_N):
-        policy = guide(policy, critic, method, weight=weight)
+        shaping = optax.normalize_by_update_norm() if normalised else None
+        policy = guide(policy, critic, method, weight=weight, shaping=shaping)
     return guide(policy, critic, best_of_n(n)) if n > 1 or method == BEST_OF_N else policy

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Iterable
@@ -20,21 +21,34 @@ class Episode:
     - `train_seed`: the seed that the policy and the critic were trained with.
     - `episode_seed`: the seed of the environment and of the noise. Episodes of different
         conditions with the same seed are paired.
-    - `success`: whether the task was solved.
+    - `success`: whether the task was solved; None where the environment does not say.
     - `episode_return`: the sum of rewards.
     - `length`: the number of actions played.
+    - `task`: the environment's name.
+    - `training`: the name of how the agent was trained, where several ways are compared.
+    - `model`: the beginning of the SHA-256 of its parameters.
+    - `replan`: how many actions of each chunk were played; None for all of them.
+    - `goal`: which of a goal-conditioned environment's tasks it was, from 1.
+    - `error`: what went wrong; then the other numbers are those up to there, and count for nothing.
     """
 
     condition: Condition
     train_seed: int
     episode_seed: int
-    success: bool
+    success: bool | None
     episode_return: float
     length: int
+    task: str = ""
+    training: str = ""
+    model: str = ""
+    replan: int | None = None
+    goal: int | None = None
+    error: str | None = None
 
     @property
-    def key(self) -> tuple[Condition, int, int]:
-        return self.condition, self.train_seed, self.episode_seed
+    def key(self) -> tuple[str, str, Condition, int, int]:
+        """What it is an outcome of: no file has two of a kind."""
+        return self.task, self.training, self.condition, self.train_seed, self.episode_seed
 
     def to_json(self) -> str:
         line = {
@@ -44,6 +58,12 @@ class Episode:
             "success": self.success,
             "return": self.episode_return,
             "length": self.length,
+            "task": self.task,
+            "training": self.training,
+            "model": self.model,
+            "replan": self.replan,
+            "goal": self.goal,
+            "error": self.error,
             "versions": versions(),
         }
         return json.dumps(line)
@@ -52,13 +72,25 @@ class Episode:
     def from_json(line: str) -> "Episode":
         found: dict[str, Any] = json.loads(line)
         return Episode(
-            Condition(found["method"], found["weight"], found["best_of_n"]),
+            _condition(
+                found["method"], found["weight"], found["best_of_n"], found.get("unit", "raw")
+            ),
             found["train_seed"],
             found["episode_seed"],
             found["success"],
             found["return"],
             found["length"],
+            found.get("task", ""),
+            found.get("training", ""),
+            found.get("model", ""),
+            found.get("replan"),
+            found.get("goal"),
+            found.get("error"),
         )
+
+
+# A file has few conditions and many lines.
+_condition = functools.lru_cache(maxsize=None)(Condition)
 
 
 def read_episodes(file: str | os.PathLike) -> list[Episode]:
@@ -85,6 +117,5 @@ def read_episodes(file: str | os.PathLike) -> list[Episode]:
 
 def write_episodes(file: str | os.PathLike, episodes: Iterable[Episode]) -> None:
     """Replaces a results file, in an order that does not depend on which episode ended first."""
-    ordered = sorted(episodes, key=lambda e: (e.condition, e.train_seed, e.episode_seed))
-    text = "".join(episode.to_json() + "\n" for episode in ordered)
+    text = "".join(episode.to_json() + "\n" for episode in sorted(episodes, key=lambda e: e.key))
     replace_file(Path(file), lambda path: path.write_text(text))
