@@ -39,6 +39,7 @@ from ._policy import (
     Trace as Trace,
 )
 from ._save import load as load, load_observations as load_observations, save as save
+from ._unit import DEFAULT_KAPPA as DEFAULT_KAPPA, weight_unit as weight_unit
 from ._velocity import reverse_time as reverse_time, VelocityField as VelocityField
 
 __version__ = _version("flowguide")

@@ -2,9 +2,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from jaxtyping import PyTree
+
 from ._critic import Critic
 from ._guidance import best_of_n, bptt, grad_step, ode, ood, qgf, qgf_jacobian, robust_q
 from ._policy import AbstractPolicy
+from ._unit import DEFAULT_KAPPA, weight_unit
 
 Guidance: TypeAlias = Callable[[Any, Critic], Any]
 
@@ -24,6 +27,9 @@ def guide(
     policy: AbstractPolicy,
     critic: Critic,
     method: str | Guidance | Sequence[str | Guidance] = "qgf",
+    *,
+    kappa: float | None = None,
+    observations: PyTree = None,
     **options: Any,
 ) -> Any:
     """Guides a frozen policy by a critic. No weight of either changes.
@@ -32,6 +38,7 @@ def guide(
     flowguide.guide(policy, critic, method="qgf", weight=0.1)
     flowguide.guide(policy, critic, flowguide.qgf(weight=0.1))                       # the same
     flowguide.guide(policy, critic, [flowguide.qgf(weight=0.1), flowguide.best_of_n(4)])
+    flowguide.guide(policy, critic, method="qgf", weight="auto", observations=some)
     ```
 
     **Arguments:**
@@ -39,6 +46,11 @@ def guide(
     - `policy`: any policy; gradient guidance needs a `flowguide.FlowPolicy`.
     - `critic`: any callable `critic(observation, action) -> scalar`.
     - `method`: the name of a method, a guidance, or a sequence of them, applied left to right.
+    - `kappa`: the weight in units of the task, `weight = kappa * flowguide.weight_unit(...)`, for a
+        method given by name; `weight="auto"` is `kappa=flowguide.DEFAULT_KAPPA`. Measured here,
+        once: inside `jax.jit` or a loop, pass the number as `weight`.
+    - `observations`: some that the policy meets, with a leading axis, which the unit is measured
+        from; a training run keeps 256 (`flowguide.load_observations`).
     - `options`: for the method that `method` names.
 
     **Returns:**
@@ -54,6 +66,20 @@ def guide(
         raise TypeError(
             f"critic must be a callable critic(observation, action) -> scalar, got {critic!r}."
         )
+    if isinstance(options.get("weight"), str):
+        if options["weight"] != "auto" or kappa is not None:
+            raise ValueError(
+                f'weight must be "auto", without kappa, or a number; got {options["weight"]!r} '
+                f"with kappa={kappa}."
+            )
+        kappa = DEFAULT_KAPPA
+    if kappa is not None:
+        if observations is None or "weight" in options and options["weight"] != "auto":
+            raise ValueError(
+                "kappa, or weight='auto', is a weight in units of the task: expected "
+                "observations=..., from which the unit is measured, and no other weight."
+            )
+        options["weight"] = kappa * weight_unit(policy, critic, observations)
     if not isinstance(method, str):
         if options:
             raise TypeError(

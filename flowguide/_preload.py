@@ -7,4 +7,4 @@ with _environments.quiet():
     import ogbench.manipspace.envs.cube_env  # noqa: F401
 
 from .data import _generate  # noqa: E402, F401
-from .evaluate import _chunks  # noqa: E402, F401
+from .evaluate import _player  # noqa: E402, F401

@@ -9,6 +9,9 @@ from ._policy import AbstractPolicy
 
 NUM_ACTIONS = 16
 
+# What `weight="auto"` asks for. Chosen from docs/weights.md.
+DEFAULT_KAPPA = 10.0
+
 
 def weight_unit(
     policy: AbstractPolicy,

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
-from .._progress import progress_bar
 from ._terminal import success_table
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class Plan:
     both_weight: float
     best_of_n: int
     episodes: int
-    num_envs: int
+    workers: int
 
     def conditions(self) -> list["Condition"]:
         from ..evaluate import Condition
@@ -60,7 +59,7 @@ CUBE = Plan(
     both_weight=0.1,
     best_of_n=4,
     episodes=40,
-    num_envs=16,
+    workers=16,
 )
 
 MAZE = Plan(
@@ -76,7 +75,7 @@ MAZE = Plan(
     both_weight=30.0,
     best_of_n=4,
     episodes=16,
-    num_envs=16,
+    workers=16,
 )
 
 
@@ -113,8 +112,8 @@ def run(plan: Plan, out: Path, seed: int) -> None:
     _claim(plan, out, seed)
     console.rule(f"flowguide demo: {plan.task}")
     _collect(plan, out, seed, console)
-    policy, critic = _train(plan, out, seed, console)
-    episodes = _evaluate(plan, out, seed, policy, critic, console)
+    folder = _train(plan, out, seed, console)
+    episodes = _evaluate(plan, out, folder, console)
     _report(plan, out, episodes, console)
     console.print(f"Done in {time.perf_counter() - started:.0f} s. Everything is in {out}.")
 
@@ -142,8 +141,7 @@ def _collect(plan: Plan, out: Path, seed: int, console: "Console") -> None:
     collect(name, plan.collect_episodes, out, workers=len(os.sched_getaffinity(0)), seed=seed)
 
 
-def _train(plan: Plan, out: Path, seed: int, console: "Console") -> tuple[Any, Any]:
-    from .. import load
+def _train(plan: Plan, out: Path, seed: int, console: "Console") -> Path:
     from ..train import run, Settings
 
     console.print(f"[bold]2/4[/] Training a flow policy and a critic, {plan.steps:,} updates")
@@ -158,48 +156,28 @@ def _train(plan: Plan, out: Path, seed: int, console: "Console") -> tuple[Any, A
         seed=seed,
         checkpoint_every=plan.steps // 4,
     )
-    folder = out / RUN
-    run(settings, folder, tell=lambda line: console.print(f"    {line}", highlight=False))
-    return load(folder)
+    return run(settings, out / RUN, tell=_tell(console))
 
 
-def _evaluate(
-    plan: Plan, out: Path, seed: int, policy: Any, critic: Any, console: "Console"
-) -> list["Episode"]:
-    from ..evaluate import evaluate, read_episodes, write_episodes
+def _evaluate(plan: Plan, out: Path, folder: Path, console: "Console") -> list["Episode"]:
+    from ..evaluate import evaluate_runs
 
-    file = out / "results.jsonl"
-    finished = read_episodes(file)
-    # Drops the half line that a killed run may have left.
-    write_episodes(file, finished)
     conditions = plan.conditions()
-    total = len(conditions) * plan.episodes
     console.print(
-        f"[bold]3/4[/] Playing {plan.episodes} paired episodes in {len(conditions)} conditions "
-        f"({len(finished)} of {total} are there already)"
+        f"[bold]3/4[/] Playing {plan.episodes} paired episodes in {len(conditions)} conditions"
     )
-    with progress_bar("episodes", console) as bar, file.open("a") as lines:
-        task = bar.add_task("play", total=total, completed=len(finished), note="")
+    return evaluate_runs(
+        [folder],
+        conditions,
+        plan.episodes,
+        out / "results.jsonl",
+        workers=plan.workers,
+        tell=_tell(console),
+    )
 
-        def on_episode(episode: "Episode") -> None:
-            lines.write(episode.to_json() + "\n")
-            lines.flush()
-            bar.update(task, advance=1, note=str(episode.condition.label))
 
-        played = evaluate(
-            policy,
-            critic,
-            plan.task,
-            conditions,
-            range(plan.episodes),
-            train_seed=seed,
-            num_envs=plan.num_envs,
-            finished=finished,
-            on_episode=on_episode,
-        )
-    episodes = [*finished, *played]
-    write_episodes(file, episodes)
-    return episodes
+def _tell(console: "Console") -> Any:
+    return lambda line: console.print(f"    {line}", highlight=False)
 
 
 def _report(plan: Plan, out: Path, episodes: list["Episode"], console: "Console") -> None:

@@ -1,9 +1,5 @@
 import functools
-import multiprocessing
-import multiprocessing.process
 import os
-import signal
-import threading
 from collections.abc import Callable, Generator as Yields
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .._checks import as_positive_int, is_int
-from .._processes import worker_context
+from .._processes import start_worker, worker_context
 from .._progress import progress_bar
 from ._generate import Episode, Generator, Recipe, RECIPES, SUPPORTED
 from ._ogbench import dataset_name
@@ -140,7 +136,7 @@ def _in_processes(
     pool = ProcessPoolExecutor(
         workers,
         mp_context=worker_context(),
-        initializer=_start_worker,
+        initializer=start_worker,
     )
     try:
         yield from pool.map(play, range(total))
@@ -152,21 +148,6 @@ def _in_processes(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    # Ctrl-C reaches all processes of the terminal. The caller's decides; workers finish quietly.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A pool's workers wait for work for ever if the caller is killed, because each of them holds
-    # the pipe's other end, too.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
-
-
-def _exit_after(parent: multiprocessing.process.BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
 
 
 def _partial(file: Path) -> Path:

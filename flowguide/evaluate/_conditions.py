@@ -43,9 +43,7 @@ class Condition:
 
     def __post_init__(self):
         if self.method not in known_methods():
-            raise ValueError(
-                f"Unknown method {self.method!r}: expected one of {known_methods()}."
-            )
+            raise ValueError(f"Unknown method {self.method!r}: expected one of {known_methods()}.")
         if self.unit not in UNITS:
             raise ValueError(f"Unknown unit {self.unit!r}: expected one of {list(UNITS)}.")
         if self.best_of_n < 1 or (self.method == UNGUIDED and self.best_of_n > 1):

@@ -1,179 +1,308 @@
+import contextlib
 import dataclasses
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from typing import Any
 
-import equinox as eqx
 import gymnasium
 import jax
-import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import PyTree
 
 from .._checks import as_positive_int
-from .._critic import Critic
-from .._policy import FlowPolicy
-from .._processes import START_METHOD, worker_context
-from ._chunks import make_chunked
-from ._conditions import apply, Condition
+from ._act import act, chunk_length
+from ._agents import Agent
+from ._conditions import Condition
 from ._episodes import Episode
+from ._player import GO_ON, MakePlayer, player_spaces
+from ._workers import Lost, Workers
+
+# How often an episode is tried whose worker dies or hangs.
+MAX_ATTEMPTS = 3
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    agents: Agent | Sequence[Agent],
+    environment: str | Callable[[], gymnasium.Env],
+    conditions: Sequence[Condition],
+    episode_seeds: Sequence[int],
+    *,
+    workers: int | None = None,
+    replan: int | None = None,
+    goal_conditioned: bool = False,
+    timeout: float = 120.0,
+    batch_size: int | None = None,
+    finished: Collection[Episode] = (),
+    on_episode: Callable[[Episode], None] | None = None,
+    pool: "Pool | None" = None,
+) -> list[Episode]:
+    """Plays every condition on the same episodes: same environment seeds, same noise.
+
+    Environments step in worker processes, in two groups: while one steps, a compiled call chooses
+    the actions of the other. The episodes of all conditions and agents wait in one queue, so no
+    worker idles between conditions. What an episode gives follows from its agent, condition, seed
+    and the batch size alone, not from the number of workers or from what else is played.
+
+    **Arguments:**
+
+    - `agents`: policies with their critics. Chunks of actions are played open loop.
+    - `environment`: the name of an OGBench task or of any gymnasium environment with a Box action
+        space, or a function that builds one and can be pickled.
+    - `conditions`: what to compare.
+    - `episode_seeds`: one episode of each agent and condition for each of them.
+    - `workers`: worker processes, each with an environment; by default 4 for each core.
+    - `replan`: how many actions of a chunk are played before the next is chosen; by default all.
+    - `goal_conditioned`: observations are followed by the environment's goal, as policies that
+        learnt from `flowguide.data.GoalWindows` expect; the environment's tasks take turns with
+        the seeds.
+    - `timeout`: seconds after which a worker that has not answered is replaced.
+    - `batch_size`: how many observations each call of a policy has; by default 8 on a CPU, else 64.
+        Sums of another batch size can be rounded in another way, which in the end can decide an
+        episode: compare results of one batch size.
+    - `finished`: episodes that need not be played again. Those with an error are.
+    - `on_episode`: called with each episode as it ends.
+    - `pool`: keeps the worker processes for the next call; by default they end with this one.
+
+    **Returns:**
+
+    The episodes that were played, in the order in which they ended. An environment that raises, or
+    that returns numbers that are not finite, gives an episode with an `error`; so does a worker
+    that dies or hangs three times at the same episode.
+
+    **Raises:**
+
+    `ValueError` for a condition that an agent cannot play, actions that do not fit the environment,
+    or an environment that is unknown or has no Box of actions.
+    """
+    agents = [agents] if isinstance(agents, Agent) else list(agents)
+    workers = as_positive_int("workers", workers or 4 * len(os.sched_getaffinity(0)))
+    batch_size = as_positive_int(
+        "batch_size", batch_size or (8 if jax.default_backend() == "cpu" else 64)
+    )
+    done = {episode.key for episode in finished if episode.error is None}
+    for agent in agents:
+        for condition in conditions:
+            agent.check(condition)
+    queue = deque(
+        slot
+        for agent in agents
+        for condition in sorted(conditions, key=lambda c: c.structure)
+        for seed in episode_seeds
+        if (slot := _Slot(agent, condition, seed, _name(environment), replan)).key not in done
+    )
+    if not queue:
+        return []
+    make = _make_player(agents, environment, replan, goal_conditioned)
+    played: list[Episode] = []
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(Pool()) if pool is None else pool
+        groups = [
+            _Group(each, batch_size) for each in pool.get(make, min(workers, len(queue)), timeout)
+        ]
+        while queue or any(group.is_busy for group in groups):
+            for group in groups:
+                for episode in group.receive():
+                    played.append(episode)
+                    if on_episode is not None:
+                        on_episode(episode)
+                group.send(queue)
+    return played
+
+
+class Pool:
+    """Worker processes that several calls of `evaluate` use one after the other.
+
+    A context manager: the processes end with it. They are built anew when an evaluation needs other
+    environments.
+    """
+
+    def __init__(self):
+        self._made: Any = None
+        self._workers: list[Workers] = []
+
+    def get(self, make: MakePlayer, count: int, timeout: float) -> list[Workers]:
+        """Two groups of workers that build their environment with `make`."""
+        if self._made != (make, timeout):
+            self.close()
+            for size in (-(-count // 2), count // 2):
+                if size:
+                    self._workers.append(Workers(make, size, timeout))
+            self._made = make, timeout
+        return self._workers
+
+    def close(self) -> None:
+        for workers in self._workers:
+            workers.close()
+        self._workers, self._made = [], None
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, kind: Any, *rest: Any) -> None:
+        self.close()
+
+
+def _name(environment: str | Callable[[], gymnasium.Env]) -> str:
+    if isinstance(environment, str):
+        return environment
+    return getattr(environment, "__name__", type(environment).__name__)
+
+
+def _make_player(
+    agents: Sequence[Agent],
+    environment: str | Callable[[], gymnasium.Env],
+    replan: int | None,
+    goal_conditioned: bool,
+) -> MakePlayer:
+    """What each worker builds, once it is clear that the agents can act there."""
+    observation_space, action_space = player_spaces(environment, goal_conditioned)
+    observation = observation_space.sample()
+    assert action_space.shape is not None
+    lengths = sorted({chunk_length(agent, observation, action_space.shape) for agent in agents})
+    if replan is None and len(lengths) > 1:
+        raise ValueError(
+            f"The agents' chunks have {lengths} actions. replan says how many of them are played."
+        )
+    horizon = lengths[0] if replan is None else as_positive_int("replan", replan)
+    if horizon > lengths[0]:
+        raise ValueError(f"replan is {replan}, and a chunk has {lengths[0]} actions.")
+    return MakePlayer(environment, horizon, goal_conditioned, observation_space, action_space)
 
 
 @dataclasses.dataclass
 class _Slot:
-    """The episode that one environment is playing."""
+    """An episode that is to be played, or that a worker is playing.
 
+    `decisions` counts the chunks that were chosen for it, and is None before it has begun.
+    """
+
+    agent: Agent
     condition: Condition
     episode_seed: int
-    decisions: int = 0
+    task: str
+    replan: int | None
+    decisions: int | None = None
+    attempts: int = 0
+
+    @property
+    def key(self) -> tuple[str, str, Condition, int, int]:
+        return self.episode(None, 0.0, 0).key
+
+    def episode(
+        self,
+        success: bool | None,
+        episode_return: float,
+        length: int,
+        goal: int | None = None,
+        error: str | None = None,
+    ) -> Episode:
+        return Episode(
+            self.condition,
+            self.agent.train_seed,
+            self.episode_seed,
+            success,
+            episode_return,
+            length,
+            self.task,
+            self.agent.training,
+            self.agent.model,
+            self.replan,
+            goal,
+            error,
+        )
 
 
-def evaluate(
-    policy: FlowPolicy,
-    critic: Critic | None,
-    environment: str,
-    conditions: Sequence[Condition],
-    episode_seeds: Sequence[int],
-    *,
-    train_seed: int = 0,
-    num_envs: int = 16,
-    workers: int | None = None,
-    goal_conditioned: bool = False,
-    finished: Collection[Episode] = (),
-    on_episode: Callable[[Episode], None] | None = None,
-) -> list[Episode]:
-    """Plays every condition on the same episodes: same environment seeds, same noise.
+class _Group:
+    """Workers and the episodes that they are playing."""
 
-    Environments step in worker processes; one compiled call chooses the actions of all. Episodes
-    wait in one queue, a condition after the other, so no environment idles between conditions.
+    def __init__(self, workers: Workers, batch_size: int):
+        self.workers = workers
+        self._batch_size = batch_size
+        self._slots: list[_Slot | None] = [None] * workers.count
+        self._observations: PyTree = None
+        self._is_sent = False
 
-    **Arguments:**
+    @property
+    def is_busy(self) -> bool:
+        return any(slot is not None for slot in self._slots)
 
-    - `policy`, `critic`: actions of shape `(horizon, action)` are played as a chunk, open loop.
-        Without a critic (None) the policy can only be unguided.
-    - `environment`: the name of an OGBench task.
-    - `conditions`: what to compare.
-    - `episode_seeds`: one episode of each condition for each of them.
-    - `train_seed`: recorded with each episode.
-    - `num_envs`: how many environments (processes) there are; the batch size of the policy.
-    - `workers`: how many of them run at a time; by default one for each core.
-    - `goal_conditioned`: observations are followed by the environment's goal, as policies that
-        learnt from `flowguide.data.GoalWindows` expect. The task is drawn by the episode's seed.
-    - `finished`: episodes that need not be played again.
-    - `on_episode`: called with each episode as it ends.
-
-    **Returns:**
-
-    The episodes that were played, in the order in which they ended.
-    """
-    workers = as_positive_int("workers", workers or len(os.sched_getaffinity(0)))
-    num_envs = as_positive_int("num_envs", num_envs)
-    if critic is None and set(conditions) != {Condition()}:
-        raise ValueError("Without a critic only the unguided policy can be played.")
-    done = {episode.key for episode in finished}
-    queue = deque(
-        _Slot(condition, seed)
-        for condition in conditions
-        for seed in episode_seeds
-        if (condition, train_seed, seed) not in done
-    )
-    if not queue:
-        return []
-    horizon = policy.action_shape[0] if len(policy.action_shape) > 1 else 1
-    worker_context()
-    environments = gymnasium.vector.AsyncVectorEnv(
-        [partial(make_chunked, environment, horizon, goal_conditioned)] * num_envs,
-        context=START_METHOD,
-        autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED,
-        max_concurrency=workers,
-    )
-    try:
-        return _play(policy, critic, environments, queue, train_seed, on_episode)
-    finally:
-        environments.close()
-
-
-def _play(
-    policy: FlowPolicy,
-    critic: Critic | None,
-    environments: gymnasium.vector.AsyncVectorEnv,
-    queue: deque[_Slot],
-    train_seed: int,
-    on_episode: Callable[[Episode], None] | None,
-) -> list[Episode]:
-    slots: list[_Slot | None] = [None] * environments.num_envs
-    episodes = []
-    observations = None
-    while queue or any(slots):
-        is_new = np.zeros(len(slots), bool)
-        for i, slot in enumerate(slots):
+    def send(self, queue: deque[_Slot]) -> None:
+        """Gives free workers the next episodes, and all of them something to do."""
+        for i, slot in enumerate(self._slots):
             if slot is None and queue:
-                slots[i] = queue.popleft()
-                is_new[i] = True
-        if is_new.any():
-            seeds = [slot.episode_seed if slot else None for slot in slots]
-            observations, _ = environments.reset(seed=seeds, options={"reset_mask": is_new})
-        actions = _choose(policy, critic, slots, np.asarray(observations, np.float32))
-        actions = actions.reshape(environments.action_space.shape)
-        observations, _, terminated, truncated, infos = environments.step(actions)
-        for i, slot in enumerate(slots):
+                self._slots[i] = queue.popleft()
+        if not self.is_busy:
+            return
+        seeds = np.full(len(self._slots), GO_ON, np.int64)
+        going: dict[Any, list[tuple[int, _Slot]]] = {}
+        for i, slot in enumerate(self._slots):
+            if slot is not None and slot.decisions is None:
+                seeds[i] = slot.episode_seed
+            elif slot is not None:
+                going.setdefault((id(slot.agent), slot.condition.structure), []).append((i, slot))
+        actions = np.zeros(self.workers.actions_shape, np.float32)
+        for alike in going.values():
+            self._choose(actions, alike)
+        self.workers.send(actions, seeds)
+        self._is_sent = True
+
+    def _choose(self, actions: np.ndarray, alike: list[tuple[int, _Slot]]) -> None:
+        rows = [i for i, _ in alike]
+        slots = [slot for _, slot in alike]
+        agent = slots[0].agent
+        chosen = act(
+            agent,
+            slots[0].condition.structure,
+            [agent.raw_weight(slot.condition) for slot in slots],
+            jax.tree.map(lambda x: x[rows], self._observations),
+            [slot.episode_seed for slot in slots],
+            [slot.decisions or 0 for slot in slots],
+            batch_size=self._batch_size,
+        )
+        _, horizon, *shape = actions.shape
+        actions[rows] = chosen.reshape(len(rows), -1, *shape)[:, :horizon]
+
+    def receive(self) -> list[Episode]:
+        """The episodes that ended with the step that was sent."""
+        if not self._is_sent:
+            return []
+        self._is_sent = False
+        try:
+            self._observations, done, infos = self.workers.receive()
+        except Lost as lost:
+            return self._begin_again(lost)
+        episodes = []
+        for i, slot in enumerate(self._slots):
             if slot is None:
                 continue
-            slot.decisions += 1
-            if terminated[i] or truncated[i]:
-                episode = Episode(
-                    slot.condition,
-                    train_seed,
-                    slot.episode_seed,
-                    bool(infos["success"][i]),
-                    float(infos["return"][i]),
-                    int(infos["length"][i]),
-                )
-                episodes.append(episode)
-                if on_episode is not None:
-                    on_episode(episode)
-                slots[i] = None
-    return episodes
+            slot.decisions = 0 if slot.decisions is None else slot.decisions + 1
+            if done[i]:
+                success = {0: False, 1: True}.get(int(infos["success"][i]))
+                numbers = float(infos["return"][i]), int(infos["length"][i])
+                goal, error = int(infos["goal"][i]) or None, infos["error"][i] or None
+                episodes.append(slot.episode(success, *numbers, goal, error))
+                self._slots[i] = None
+        return episodes
 
-
-def _choose(
-    policy: FlowPolicy,
-    critic: Critic | None,
-    slots: Sequence[_Slot | None],
-    observations: np.ndarray,
-) -> np.ndarray:
-    """The actions of all slots: one call for each structure among their conditions.
-
-    Every call has the full batch, and rows of other structures are thrown away: shapes never
-    change, so nothing is compiled twice, and a row's action does not depend on who else is there.
-    """
-    seeds = np.array([slot.episode_seed if slot else 0 for slot in slots], np.uint32)
-    decisions = np.array([slot.decisions if slot else 0 for slot in slots], np.uint32)
-    actions = np.zeros((len(slots), *policy.action_shape), np.float32)
-    for structure in sorted({slot.condition.structure for slot in slots if slot}):
-        rows = [slot is not None and slot.condition.structure == structure for slot in slots]
-        weights = np.array([slot.condition.weight if slot else 0.0 for slot in slots], np.float32)
-        numbers = map(jnp.asarray, (weights, observations, seeds, decisions))
-        chosen = _act(structure, policy, critic, *numbers)
-        actions[rows] = np.asarray(chosen)[rows]
-    return actions
-
-
-@eqx.filter_jit
-def _act(
-    structure: tuple[str, int],
-    policy: FlowPolicy,
-    critic: Critic | None,
-    weights: Float[Array, " envs"],
-    observations: Float[Array, "envs observation"],
-    seeds: UInt32[Array, " envs"],
-    decisions: UInt32[Array, " envs"],
-) -> Float[Array, "envs *action"]:
-    def act(weight, observation, seed, decision):
-        # The noise follows from the episode and the decision alone: conditions are paired.
-        key = jr.fold_in(jr.fold_in(jr.key(0), seed), decision)
-        return apply(structure, weight, policy, critic)(observation, key=key)
-
-    return jax.vmap(act)(weights, observations, seeds, decisions)
+    def _begin_again(self, lost: Lost) -> list[Episode]:
+        """All workers were replaced: what they were playing begins again, if not too often."""
+        episodes = []
+        for i, slot in enumerate(self._slots):
+            if slot is None:
+                continue
+            slot.decisions = None
+            if i not in lost.culprits:
+                continue
+            slot.attempts += 1
+            what = f"{slot.condition}, episode seed {slot.episode_seed}: {lost}"
+            if slot.attempts < MAX_ATTEMPTS:
+                logger.warning("%s; it was replaced and plays the episode again.", what)
+                continue
+            logger.warning("%s, for the third time; the episode counts as an error.", what)
+            episodes.append(slot.episode(None, 0.0, 0, error=str(lost)))
+            self._slots[i] = None
+        return episodes

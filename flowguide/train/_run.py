@@ -306,6 +306,7 @@ def _evaluate(
 ) -> None:
     """Plays paired episodes with what has been learnt so far, and draws success along training."""
     from ..evaluate import (
+        Agent,
         Condition,
         evaluate,
         plot_along_training,
@@ -329,13 +330,10 @@ def _evaluate(
             if episode.condition in conditions and episode.episode_seed in episode_seeds
         ]
         played = evaluate(
-            policy,
-            critic,
+            Agent(policy, critic, seed),
             settings.task,
             conditions,
             episode_seeds,
-            train_seed=seed,
-            num_envs=min(settings.evaluate_episodes, 16),
             goal_conditioned=is_goal_conditioned(settings.task),
             finished=finished,
         )

@@ -1,0 +1,175 @@
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+if TYPE_CHECKING:
+    from ..evaluate import Condition
+
+
+@dataclasses.dataclass(frozen=True)
+class Guidances:
+    """The conditions that are compared, besides the unguided policy."""
+
+    method: tuple[str, ...] = ("qgf",)
+    """Methods: qgf, ood, qgf_jacobian, ode, bptt, robust_q, best_of_n."""
+
+    weights: tuple[float, ...] = ()
+    """Weights as flowguide.guide takes them."""
+
+    kappas: tuple[float, ...] = ()
+    """Weights in units of the task. Without any weight: 1 3 10 30 100 of these."""
+
+    norms: tuple[float, ...] = ()
+    """Weights of the normalised gradient."""
+
+    best_of_n: tuple[int, ...] = (1,)
+    """How many actions are sampled for each one played."""
+
+    def conditions(self) -> "list[Condition]":
+        from ..evaluate import cross
+
+        kappas = self.kappas
+        if not (self.weights or self.norms or kappas):
+            kappas = (1.0, 3.0, 10.0, 30.0, 100.0)
+        return cross(
+            self.method,
+            weights=self.weights,
+            kappas=kappas,
+            norms=self.norms,
+            best_of_n=self.best_of_n,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Playing:
+    """How episodes are played."""
+
+    environment: str | None = None
+    """What is played: any gymnasium environment. By default the task that the runs were trained
+    for."""
+
+    replan: int | None = None
+    """How many actions of a chunk are played before the next is chosen; by default all."""
+
+    workers: int | None = None
+    """Worker processes, each with an environment; by default 4 for each core."""
+
+    timeout: float = 120.0
+    """Seconds after which a worker that has not answered is replaced."""
+
+    training: str = ""
+    """A name for how the runs were trained, recorded with each episode."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Plays paired episodes with finished training runs, into a file of JSON Lines.
+
+    Every condition meets the same episodes: the same environment seeds and the same noise. Killed
+    and started again, it plays only what is missing. `flowguide report` makes tables and pictures.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+    """Folders of flowguide train, of one task. All their training seeds play."""
+
+    out: Path
+    """The file of episodes; other episodes in it stay."""
+
+    guidances: Guidances = Guidances()
+
+    playing: Playing = Playing()
+
+    episodes: int = 50
+    """Episodes of each training seed and condition."""
+
+    first_episode_seed: int = 0
+    """Episodes have the seeds from this one on."""
+
+    videos: int = 0
+    """So many of the episodes are shown side by side, a video each, in the folder videos beside the
+    file; those that guidance gained or lost first."""
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from ..evaluate import evaluate_runs, record_videos, summarise, video_problem
+        from ._terminal import success_table
+
+        console = Console()
+
+        def tell(line: str) -> None:
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+        playing = dataclasses.asdict(self.playing)
+        # Before the episodes, which take long; they are played all the same.
+        if self.videos:
+            problem = video_problem(self.runs, environment=self.playing.environment)
+            if problem:
+                tell(f"There will be no videos: {problem}")
+        episodes = evaluate_runs(
+            self.runs,
+            self.guidances.conditions(),
+            self.episodes,
+            self.out,
+            first_episode_seed=self.first_episode_seed,
+            tell=tell,
+            **playing,
+        )
+        console.print(success_table(summarise(episodes)))
+        tell(f"The episodes are in {self.out}: `flowguide report {self.out} --out DIR`.")
+        if self.videos:
+            folder = self.out.parent / "videos"
+            record_videos(self.runs, episodes, self.videos, folder, tell=tell)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tune:
+    """Chooses weights on validation episodes, and tests what was chosen on others.
+
+    The weights of a method compete by successive halving, so that bad ones cost few episodes. The
+    folder OUT gets validation.jsonl, test.jsonl and tuned.json. Killed and started again, it plays
+    only what is missing.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+    """Folders of flowguide train, of one task. One choice serves all their training seeds."""
+
+    out: Path
+    """The folder for the results; made if missing."""
+
+    guidances: Guidances = Guidances()
+
+    playing: Playing = Playing()
+
+    validation_episodes: int = 32
+    """Episodes of each training seed that the last two weights play."""
+
+    test_episodes: int = 50
+    """Episodes of each training seed that test what was chosen."""
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from ..evaluate import summarise, tune_runs
+        from ._terminal import success_table
+
+        console = Console()
+
+        def tell(line: str) -> None:
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+        tuned = tune_runs(
+            self.runs,
+            self.guidances.conditions(),
+            self.out,
+            validation_episodes=self.validation_episodes,
+            test_episodes=self.test_episodes,
+            tell=tell,
+            **dataclasses.asdict(self.playing),
+        )
+        console.print("Validation: success in the episodes that chose, so optimistic for the best.")
+        console.print(success_table(summarise(tuned.validation)))
+        console.print("Test: other episodes.")
+        console.print(success_table(summarise(tuned.test)))

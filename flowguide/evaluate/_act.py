@@ -1,0 +1,113 @@
+"""The actions of many episodes at a time, in one compiled call."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PyTree, UInt32
+
+from .._critic import Critic
+from .._policy import AbstractPolicy
+from ._agents import Agent
+from ._conditions import apply
+
+
+def chunk_length(agent: Agent, observation: PyTree, action_shape: tuple[int, ...]) -> int:
+    """How many actions of the environment one action of the agent's policy has.
+
+    **Arguments:**
+
+    - `agent`: of any policy.
+    - `observation`: one of the environment's, for its shape.
+    - `action_shape`: of the environment.
+
+    **Raises:**
+
+    `ValueError` for a policy that cannot act on the observation, or not in this environment.
+    """
+    observation = jax.tree.map(as_float, observation)
+    try:
+        chosen = eqx.filter_eval_shape(lambda o: agent.policy(o, key=jr.key(0)), observation)
+    except (TypeError, ValueError) as error:
+        shapes = jax.tree.map(jnp.shape, observation)
+        raise ValueError(
+            f"The policy cannot act on the environment's observations, of shape {shapes}: {error}"
+        ) from error
+    if chosen.shape == action_shape:
+        return 1
+    if chosen.shape[1:] == action_shape:
+        return chosen.shape[0]
+    raise ValueError(
+        f"The environment's actions have the shape {action_shape}, and the policy's "
+        f"{chosen.shape}: expected that, or a chunk {('horizon', *action_shape)}."
+    )
+
+
+def as_float(x: Any) -> np.ndarray:
+    """Networks are in float32, and many environments observe in float64."""
+    x = np.asarray(x)
+    return x.astype(np.float32) if np.issubdtype(x.dtype, np.floating) else x
+
+
+def act(
+    agent: Agent,
+    structure: tuple[str, int, bool],
+    weights: Sequence[float],
+    observations: PyTree,
+    episode_seeds: Sequence[int],
+    decisions: Sequence[int],
+    *,
+    batch_size: int,
+) -> np.ndarray:
+    """Chooses the actions of episodes whose conditions have one structure.
+
+    **Arguments:**
+
+    - `agent`: whose policy and critic are used.
+    - `structure`: of the conditions.
+    - `weights`, `episode_seeds`, `decisions`: of each row; the noise follows from the episode and
+        the number of the decision in it alone, so conditions are paired.
+    - `observations`: each leaf `(rows, *shape)`.
+    - `batch_size`: every call of the policy has so many rows, whatever their number: nothing is
+        compiled twice, and no action is rounded in another way because others were chosen with it.
+
+    **Returns:**
+
+    Actions `(rows, *action)`.
+    """
+    count = len(weights)
+    numbers = (
+        np.array(weights, np.float32),
+        jax.tree.map(as_float, observations),
+        np.array(episode_seeds, np.uint32),
+        np.array(decisions, np.uint32),
+    )
+    chosen = []
+    for start in range(0, count, batch_size):
+        rows = np.resize(np.arange(start, min(start + batch_size, count)), batch_size)
+        batch = jax.tree.map(lambda x, rows=rows: jnp.asarray(x[rows]), numbers)
+        chosen.append(_act(structure, agent.policy, agent.critic, *batch))
+    # Only now are they waited for.
+    blocks = [np.asarray(actions) for actions in chosen]
+    return np.concatenate(blocks)[:count]
+
+
+@eqx.filter_jit
+def _act(
+    structure: tuple[str, int, bool],
+    policy: AbstractPolicy,
+    critic: Critic | None,
+    weights: Float[Array, " rows"],
+    observations: PyTree,
+    seeds: UInt32[Array, " rows"],
+    decisions: UInt32[Array, " rows"],
+) -> Float[Array, "rows *action"]:
+    def one(weight, observation, seed, decision):
+        key = jr.fold_in(jr.fold_in(jr.key(0), seed), decision)
+        return apply(structure, weight, policy, critic)(observation, key=key)
+
+    return jax.vmap(one)(weights, observations, seeds, decisions)

@@ -1,0 +1,214 @@
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .._progress import progress_bar
+from ..data import is_goal_conditioned
+from ._agents import Agent, load_agents
+from ._conditions import Condition
+from ._episodes import Episode, read_episodes, write_episodes
+from ._evaluate import evaluate, Pool
+
+
+def evaluate_runs(
+    runs: Sequence[str | os.PathLike],
+    conditions: Sequence[Condition],
+    episodes: int,
+    out: str | os.PathLike,
+    *,
+    first_episode_seed: int = 0,
+    training: str = "",
+    environment: str | None = None,
+    replan: int | None = None,
+    workers: int | None = None,
+    timeout: float = 120.0,
+    tell: Callable[[str], Any] = print,
+    shown: bool = True,
+) -> list[Episode]:
+    """Plays episodes with the agents of training runs, into a file. Called again, what is missing.
+
+    **Arguments:**
+
+    - `runs`: folders of `flowguide train`, of one task; all training seeds of each are played.
+    - `conditions`: what to compare.
+    - `episodes`: how many of each agent and condition.
+    - `out`: a file of JSON Lines, one for each episode; other episodes in it stay.
+    - `first_episode_seed`: episodes have the seeds from this one on.
+    - `training`: recorded with each episode, where several ways of training are compared.
+    - `environment`: what is played; by default the runs' task.
+    - `replan`, `workers`, `timeout`: as in `evaluate`.
+    - `tell`: called with each sentence that is to be shown.
+    - `shown`: whether there is a progress bar.
+
+    **Returns:**
+
+    The episodes that were asked for, in order.
+
+    **Raises:**
+
+    `ValueError` if the runs have different tasks or the same training seeds, or if the file holds
+    episodes of other parameters under the same name; what `flowguide.load` and `evaluate` raise.
+    """
+    return play_into(
+        Path(out).expanduser(),
+        load_runs(runs, training, environment),
+        conditions,
+        range(first_episode_seed, first_episode_seed + episodes),
+        replan=replan,
+        workers=workers,
+        timeout=timeout,
+        tell=tell,
+        shown=shown,
+    )
+
+
+class Runs(NamedTuple):
+    """What several runs of one task are played with.
+
+    **Attributes:**
+
+    - `agents`: of all training seeds.
+    - `environment`: what they play.
+    - `goal_conditioned`: whether they learnt to reach goals.
+    """
+
+    agents: list[Agent]
+    environment: str
+    goal_conditioned: bool
+
+
+def load_runs(
+    runs: Sequence[str | os.PathLike], training: str = "", environment: str | None = None
+) -> Runs:
+    """The agents of several runs of one task, and the environment that they play.
+
+    **Raises:**
+
+    `ValueError` if the runs have different tasks or the same training seeds, or none is known;
+    what `flowguide.load` raises.
+    """
+    agents: dict[int, Agent] = {}
+    tasks: dict[str, str | None] = {}
+    for run in map(Path, runs):
+        for agent in load_agents(run, training=training):
+            if agent.train_seed in agents:
+                raise ValueError(
+                    f"Two runs have the training seed {agent.train_seed}, the second is {run}: "
+                    "their episodes could not be told apart. Evaluate them one by one, into "
+                    "different files."
+                )
+            agents[agent.train_seed] = agent
+        tasks[str(run)] = _task_of(run)
+    if not agents:
+        raise ValueError("No run was given: expected folders of `flowguide train`.")
+    if len(set(tasks.values())) > 1:
+        raise ValueError(f"The runs have different tasks: {tasks}.")
+    task = next(iter(tasks.values()))
+    if task is None and environment is None:
+        raise ValueError(
+            f"{next(iter(tasks))} does not say its task, as a folder of `flowguide train` does: "
+            "name the environment."
+        )
+    is_goals = task is not None and is_goal_conditioned(task)
+    return Runs(list(agents.values()), environment or task or "", is_goals)
+
+
+def _task_of(run: Path) -> str | None:
+    """Of a run, or of the folder of one of its seeds."""
+    for folder in (run.expanduser(), run.expanduser().parent):
+        file = folder / "settings.json"
+        if file.is_file():
+            return json.loads(file.read_text())["task"]
+    return None
+
+
+def play_into(
+    file: Path,
+    runs: Runs,
+    conditions: Sequence[Condition],
+    episode_seeds: Sequence[int],
+    *,
+    replan: int | None,
+    workers: int | None,
+    timeout: float,
+    tell: Callable[[str], Any],
+    shown: bool,
+    pool: Pool | None = None,
+) -> list[Episode]:
+    """What `evaluate_runs` does, with runs that are loaded."""
+    agents, task, goal_conditioned = runs
+    file.parent.mkdir(parents=True, exist_ok=True)
+    found = read_episodes(file)
+    _check_same(file, found, agents, task, replan)
+    asked = [
+        Episode(condition, agent.train_seed, seed, None, 0.0, 0, task, agent.training).key
+        for agent in agents
+        for condition in conditions
+        for seed in episode_seeds
+    ]
+    wanted = set(asked)
+    # Errors that are tried again are left out, and so is the half line of a killed process.
+    kept = {each.key: each for each in found if each.error is None or each.key not in wanted}
+    write_episodes(file, kept.values())
+    finished = [kept[key] for key in asked if key in kept]
+    tell(
+        f"{task}: {len(agents)} training {'seed' if len(agents) == 1 else 'seeds'} x "
+        f"{len(conditions)} conditions x {len(episode_seeds)} episodes; {len(finished):,} of "
+        f"{len(asked):,} are there already."
+    )
+    with progress_bar("episodes", shown=shown) as bar, file.open("a") as lines:
+        row = bar.add_task("play", total=len(asked), completed=len(finished), note="")
+
+        def on_episode(episode: Episode) -> None:
+            lines.write(episode.to_json() + "\n")
+            lines.flush()
+            bar.update(row, advance=1, note=str(episode.condition))
+
+        played = evaluate(
+            agents,
+            task,
+            conditions,
+            episode_seeds,
+            workers=workers,
+            replan=replan,
+            goal_conditioned=goal_conditioned,
+            timeout=timeout,
+            finished=finished,
+            on_episode=on_episode,
+            pool=pool,
+        )
+    kept |= {episode.key: episode for episode in played}
+    write_episodes(file, kept.values())
+    _tell_errors(played, tell)
+    return [kept[key] for key in asked]
+
+
+def _check_same(
+    file: Path, found: Sequence[Episode], agents: Sequence[Agent], task: str, replan: int | None
+) -> None:
+    """Refuses to add to episodes that other parameters played under the same name."""
+    models = {(task, agent.training, agent.train_seed): agent.model for agent in agents}
+    for episode in found:
+        model = models.get((episode.task, episode.training, episode.train_seed))
+        if model is not None and (episode.model, episode.replan) != (model, replan):
+            raise ValueError(
+                f"{file} holds episodes of training seed {episode.train_seed} with the parameters "
+                f"{episode.model!r} and replan {episode.replan}; these have {model!r} and "
+                f"{replan}. Choose another file, or delete it."
+            )
+
+
+def _tell_errors(played: Sequence[Episode], tell: Callable[[str], Any]) -> None:
+    errors = [episode for episode in played if episode.error is not None]
+    for episode in errors[:10]:
+        tell(
+            f"Error: {episode.condition}, training seed {episode.train_seed}, episode seed "
+            f"{episode.episode_seed}: {episode.error}"
+        )
+    if errors:
+        tell(
+            f"{len(errors)} of {len(played)} episodes ended with an error and count for nothing; "
+            "the same command plays them again."
+        )

@@ -1,0 +1,173 @@
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._checks import as_positive_int
+from .._files import replace_file
+from ._conditions import Condition
+from ._episodes import Episode
+from ._evaluate import Pool
+from ._runs import load_runs, play_into
+
+VALIDATION_FILE = "validation.jsonl"
+TEST_FILE = "test.jsonl"
+TUNED_FILE = "tuned.json"
+
+# Far from each other and from the seeds that an evaluation begins with.
+FIRST_VALIDATION_SEED = 1_000_000
+FIRST_TEST_SEED = 2_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuned:
+    """What tuning found.
+
+    **Attributes:**
+
+    - `chosen`: the condition of each curve (`Condition.label`) with the weight that won.
+    - `rounds`: of successive halving: each candidate with its number of episodes and its score.
+    - `validation`: the episodes that chose. The winners' success in them is optimistic.
+    - `test`: the chosen conditions, and those without a weight, in other episodes.
+    """
+
+    chosen: list[Condition]
+    rounds: list[dict[Condition, tuple[int, float]]]
+    validation: list[Episode]
+    test: list[Episode]
+
+
+def tune_runs(
+    runs: Sequence[str | os.PathLike],
+    candidates: Sequence[Condition],
+    out: str | os.PathLike,
+    *,
+    validation_episodes: int = 32,
+    test_episodes: int = 50,
+    training: str = "",
+    environment: str | None = None,
+    replan: int | None = None,
+    workers: int | None = None,
+    timeout: float = 120.0,
+    tell: Callable[[str], Any] = print,
+    shown: bool = True,
+) -> Tuned:
+    """Chooses weights on validation episodes, and plays test episodes with what was chosen.
+
+    Weights of one curve (a method, its best of n, the unit of its weights) compete by successive
+    halving: all play a few episodes, the better half plays twice as many, and so on, until two have
+    played all validation episodes and one has won. Success decides, then the return, then the
+    smaller weight; one choice serves all training seeds. Killed and called again, it plays only
+    what is missing.
+
+    **Arguments:**
+
+    - `runs`: folders of `flowguide train`, of one task.
+    - `candidates`: the conditions. Those without a weight only play the test.
+    - `out`: a folder for `validation.jsonl`, `test.jsonl` and `tuned.json`.
+    - `validation_episodes`, `test_episodes`: of each training seed and condition. The two have
+        different seeds.
+    - `training`, `environment`, `replan`, `workers`, `timeout`, `tell`, `shown`: as in
+        `evaluate_runs`.
+
+    **Returns:**
+
+    A `Tuned`.
+
+    **Raises:**
+
+    `ValueError` if no candidate has a weight, and what `evaluate_runs` raises.
+
+    Source: successive halving, Jamieson and Talwalkar (arXiv 1502.07943).
+    """
+    validation_episodes = as_positive_int("validation_episodes", validation_episodes)
+    test_episodes = as_positive_int("test_episodes", test_episodes)
+    curves: dict[str, list[Condition]] = {}
+    for condition in candidates:
+        if condition.has_weight:
+            curves.setdefault(condition.label, []).append(condition)
+    if not curves:
+        raise ValueError("Nothing to tune: no candidate has a weight.")
+    loaded = load_runs(runs, training, environment)
+    task, seeds_each = loaded.environment, len(loaded.agents)
+    folder = Path(out).expanduser()
+    validation: dict[Any, Episode] = {}
+    rounds = []
+    with Pool() as pool:
+
+        def play(file: str, conditions: Sequence[Condition], seeds: Sequence[int]) -> list[Episode]:
+            return play_into(
+                folder / file,
+                loaded,
+                conditions,
+                seeds,
+                replan=replan,
+                workers=workers,
+                timeout=timeout,
+                tell=tell,
+                shown=shown,
+                pool=pool,
+            )
+
+        left = dict(curves)
+        for episodes in halving(max(map(len, curves.values())), validation_episodes):
+            racing = [c for some in left.values() for c in some]
+            seeds = range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + episodes)
+            played = play(VALIDATION_FILE, racing, seeds)
+            validation |= {episode.key: episode for episode in played}
+            ranks = {condition: _rank(condition, played) for condition in racing}
+            rounds.append({c: (episodes * seeds_each, ranks[c][0]) for c in racing})
+            for label, some in left.items():
+                best = sorted(some, key=lambda c: ranks[c], reverse=True)
+                left[label] = best[: -(-len(best) // 2)]
+        chosen = [some[0] for some in left.values()]
+        tell(f"{task}: chosen {', '.join(map(str, chosen))}.")
+        others = [condition for condition in candidates if not condition.has_weight]
+        tested = list(dict.fromkeys([Condition(), *others, *chosen]))
+        seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + test_episodes)
+        test = play(TEST_FILE, tested, seeds)
+    tuned = Tuned(chosen, rounds, list(validation.values()), test)
+    _write(folder / TUNED_FILE, tuned, task, training)
+    return tuned
+
+
+def halving(candidates: int, episodes: int) -> list[int]:
+    """How many episodes a candidate has played by the end of each round of successive halving.
+
+    **Arguments:**
+
+    - `candidates`: how many there are at first.
+    - `episodes`: what the last two play.
+    """
+    rounds = max(1, math.ceil(math.log2(candidates)))
+    return [-(-episodes // 2 ** (rounds - 1 - i)) for i in range(rounds)]
+
+
+def _rank(condition: Condition, played: Sequence[Episode]) -> tuple[float, float, float]:
+    """Success, then return, then the smaller weight. Without an episode that counts: the last."""
+    mine = [e for e in played if e.condition == condition and e.error is None]
+    if not mine:
+        return -math.inf, -math.inf, -condition.weight
+    success = float(np.mean([bool(episode.success) for episode in mine]))
+    return success, float(np.mean([e.episode_return for e in mine])), -condition.weight
+
+
+def _write(file: Path, tuned: Tuned, task: str, training: str) -> None:
+    found = {
+        "task": task,
+        "training": training,
+        "chosen": [dataclasses.asdict(condition) for condition in tuned.chosen],
+        "rounds": [
+            [
+                {"condition": dataclasses.asdict(condition), "episodes": count, "score": score}
+                for condition, (count, score) in each.items()
+            ]
+            for each in tuned.rounds
+        ],
+    }
+    replace_file(file, lambda path: path.write_text(json.dumps(found, indent=2) + "\n"))

@@ -1,0 +1,248 @@
+"""Evaluation: paired episodes, whatever the number of workers, and whatever goes wrong."""
+
+import logging
+import multiprocessing
+import os
+import signal
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import flowguide as fg
+from flowguide import _environments
+from flowguide.evaluate import Agent, Condition, evaluate, Pool
+from flowguide.evaluate._player import EpisodePlayer, GO_ON
+
+from ..helpers import HIDDEN
+from .toys import Fault, LENGTH
+
+TASK = "pointmaze-medium-navigate-singletask-task1-v0"
+CONDITIONS = [
+    Condition(),
+    Condition("qgf", 0.5),
+    Condition("qgf", 2.0),
+    Condition("qgf", 0.5, unit="norm"),
+    Condition("best_of_n", 0.0, 2),
+]
+SEEDS = [3, 1, 2, 4, 5, 6]
+
+
+def agent(train_seed=0, size=3, horizon=4, hidden=HIDDEN):
+    """A real network, whose sums could be rounded in another way in another batch."""
+    policy_key, critic_key = jax.random.split(jax.random.key(train_seed))
+    velocity = fg.nn.VelocityMLP(size, (horizon, 2), hidden, key=policy_key)
+    critic = fg.nn.critic_ensemble(2, size, (horizon, 2), hidden, key=critic_key)
+    return Agent(fg.FlowPolicy(velocity, (horizon, 2), num_steps=4), critic, train_seed)
+
+
+def in_order(episodes):
+    return sorted(episodes, key=lambda episode: episode.key)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """Every episode of two agents, played by one worker, so one after the other."""
+    return in_order(evaluate([agent(0), agent(1)], Fault(), CONDITIONS, SEEDS, workers=1))
+
+
+def test_every_agent_and_condition_meets_every_seed_once(expected):
+    assert len({episode.key for episode in expected}) == len(expected) == 60
+    assert {episode.episode_seed for episode in expected} == set(SEEDS)
+    assert {episode.task for episode in expected} == {"Fault"}
+    assert any(e.success for e in expected) and not all(e.success for e in expected)
+    assert all(e.length == LENGTH for e in expected if not e.success)
+    assert all(e.episode_return < 0 and e.error is None for e in expected)
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_the_same_episodes_whatever_the_number_of_workers(expected, workers):
+    agents = [agent(0), agent(1)]
+    assert in_order(evaluate(agents, Fault(), CONDITIONS, SEEDS, workers=workers)) == expected
+
+
+def test_the_same_lines_from_one_and_two_workers_of_mujoco():
+    one, two = (
+        in_order(
+            evaluate(agent(size=2), TASK, [Condition(), Condition("qgf", 0.5)], [1], workers=count)
+        )
+        for count in (1, 2)
+    )
+    assert [episode.to_json() for episode in one] == [episode.to_json() for episode in two]
+    assert {episode.length for episode in one} == {1000}
+
+
+def test_what_is_played_does_not_depend_on_what_else_is(expected):
+    alone = evaluate(agent(1), Fault(), CONDITIONS[2:3], SEEDS[:2], workers=1)
+    assert in_order(alone) == [episode for episode in expected if episode.key in keys(alone)]
+
+
+def keys(episodes):
+    return {episode.key for episode in episodes}
+
+
+def test_finished_episodes_are_not_played_again_and_a_pool_is_kept(expected):
+    finished = [episode for episode in expected if episode.episode_seed != 3]
+    seen = []
+    agents = [agent(0), agent(1)]
+    with Pool() as pool:
+        options = {"workers": 2, "finished": finished, "pool": pool}
+        played = evaluate(agents, Fault(), CONDITIONS, SEEDS, on_episode=seen.append, **options)
+        processes = {process.pid for process in multiprocessing.active_children()}
+        assert evaluate(agents, Fault(), CONDITIONS, SEEDS, **options) != []
+        assert {process.pid for process in multiprocessing.active_children()} == processes
+    assert seen == played and {episode.episode_seed for episode in played} == {3}
+    assert in_order(played + finished) == expected
+    assert evaluate(agents, Fault(), CONDITIONS, SEEDS, finished=expected) == []
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("kind", ["raise", "nan", "reward"])
+def test_an_environment_that_goes_wrong_ends_its_own_episode_alone(expected, kind):
+    played = in_order(evaluate([agent(0), agent(1)], Fault(kind), CONDITIONS, SEEDS, workers=3))
+    said = {
+        "raise": "RuntimeError: the simulation diverged",
+        "nan": "the observation of step 5 is not finite",
+        "reward": "the reward of step 5 is not finite",
+    }
+    wrong = [episode for episode in played if episode.error is not None]
+    assert {episode.error for episode in wrong} == {said[kind]}
+    assert 0 < len(wrong) < len(played)
+    others = [episode for episode in played if episode.error is None]
+    assert others == [episode for episode in expected if episode.key in keys(others)]
+    # What ended with an error is missing, so it is played again.
+    again = evaluate([agent(0), agent(1)], Fault(), CONDITIONS, SEEDS, workers=3, finished=played)
+    assert in_order([*again, *others]) == expected
+
+
+def test_actions_that_are_not_finite_are_an_error():
+    policy = fg.FlowPolicy(lambda t, a, o: a * jnp.nan, (4, 2), num_steps=2)
+    (played,) = evaluate(Agent(policy), Fault(), [Condition()], [1], workers=1)
+    assert played.error == "the policy's actions are not finite after 0 steps"
+
+
+@pytest.mark.parametrize(("kind", "timeout"), [("die", 60.0), ("hang", 3.0)])
+def test_a_worker_that_dies_or_hangs_is_replaced(expected, tmp_path, kind, timeout, caplog):
+    fault = Fault(kind, tmp_path / "struck")
+    agents = [agent(0), agent(1)]
+    with caplog.at_level(logging.WARNING):
+        played = evaluate(agents, fault, CONDITIONS, SEEDS, workers=4, timeout=timeout)
+    assert fault.marker is not None and fault.marker.exists()
+    assert in_order(played) == expected
+    said = "died (exit code -9)" if kind == "die" else "did not answer for 3 s"
+    assert said in caplog.text and "plays the episode again" in caplog.text
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_is_killed_from_outside_is_replaced(expected):
+    killed = []
+
+    def kill_one(episode):
+        if not killed:
+            killed.append(multiprocessing.active_children()[0])
+            os.kill(killed[0].pid, signal.SIGKILL)
+
+    agents = [agent(0), agent(1)]
+    played = evaluate(
+        agents, Fault(), CONDITIONS, SEEDS, workers=3, on_episode=kill_one, timeout=60
+    )
+    assert killed and in_order(played) == expected
+
+
+def test_an_episode_that_kills_every_worker_is_an_error_in_the_end(expected):
+    played = evaluate(agent(0), Fault("die"), CONDITIONS[:1], SEEDS, workers=2)
+    wrong = [episode for episode in played if episode.error is not None]
+    assert wrong and {e.error for e in wrong} == {"its worker process died (exit code -9)"}
+    others = in_order(episode for episode in played if episode.error is None)
+    assert others == [episode for episode in expected if episode.key in keys(others)]
+    assert len(others) + len(wrong) == len(SEEDS)
+
+
+def test_success_is_unknown_where_the_environment_does_not_tell():
+    played = evaluate(agent(), Fault(tells_success=False), [Condition()], [1, 2], workers=2)
+    assert [episode.success for episode in played] == [None, None]
+
+
+def test_fewer_actions_of_each_chunk():
+    policy = fg.FlowPolicy(lambda t, a, o: o[0] - a, (4, 2), num_steps=1)
+    one, all_four = (
+        evaluate(Agent(policy), Fault(), [Condition()], [1], workers=1, replan=replan)[0]
+        for replan in (1, None)
+    )
+    assert (one.replan, all_four.replan) == (1, None)
+    assert one.episode_return != all_four.episode_return
+
+
+def test_any_gymnasium_environment():
+    policy = fg.FlowPolicy(lambda t, a, o: o[:1] - a, (1,), low=-2.0, high=2.0, num_steps=2)
+    played = evaluate(Agent(policy), "Pendulum-v1", [Condition()], [0, 1], workers=2)
+    assert [episode.length for episode in played] == [200, 200]
+    assert len({episode.episode_return for episode in played}) == 2
+    assert {episode.task for episode in played} == {"Pendulum-v1"}
+
+
+def test_goals_take_turns():
+    policy = fg.FlowPolicy(lambda t, a, o: o[2:] - o[:2] - a, (2,), num_steps=1)
+    task = "pointmaze-medium-navigate-v0"
+    played = evaluate(
+        Agent(policy), task, [Condition()], [0, 4, 5], goal_conditioned=True, workers=2
+    )
+    assert {episode.episode_seed: episode.goal for episode in played} == {0: 1, 4: 5, 5: 1}
+
+
+@pytest.mark.parametrize(
+    ("environment", "conditions", "options", "message"),
+    [
+        ("nothing-v0", [Condition()], {}, "no OGBench environment.*registered with gymnasium"),
+        ("CartPole-v1", [Condition()], {}, "Actions must be in a Box"),
+        ("Pendulum-v1", [Condition()], {}, r"shape \(1,\), and the policy's \(4, 2\)"),
+        (TASK, [Condition()], {}, r"cannot act on the environment's observations"),
+        (Fault(), [Condition()], {"replan": 5}, "replan is 5, and a chunk has 4"),
+        (Fault(), [Condition()], {"workers": -1}, "workers must be an integer of at least 1"),
+        (Fault(), [Condition("qgf", 1.0, unit="kappa")], {}, "observations=.* has none"),
+    ],
+)
+def test_what_cannot_be_played_is_refused(environment, conditions, options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(agent(), environment, conditions, [1], **options)
+
+
+def test_a_policy_alone_is_only_unguided():
+    with pytest.raises(ValueError, match="only the unguided policy can be played, not qgf 0.5"):
+        evaluate(Agent(agent().policy), Fault(), [Condition("qgf", 0.5)], [1])
+
+
+def test_chunks_of_different_lengths_need_a_replan():
+    agents = [agent(0), agent(1, horizon=2)]
+    with pytest.raises(ValueError, match=r"chunks have \[2, 4\] actions. replan says"):
+        evaluate(agents, Fault(), [Condition()], [1])
+    assert len(evaluate(agents, Fault(), [Condition()], [1], replan=2, workers=2)) == 2
+
+
+def test_a_chunk_is_its_actions_one_by_one():
+    player = EpisodePlayer(_environments.make(TASK), 3)
+    alone = _environments.make(TASK)
+    player.step({"actions": np.zeros((3, 2), np.float32), "seed": np.array(7)})
+    _environments.reset(alone, 7)
+    actions = np.random.default_rng(0).uniform(-1, 1, (5, 3, 2)).astype(np.float32)
+    info = {}
+    for chunk in actions:
+        observation, *_, info = player.step({"actions": chunk, "seed": np.array(GO_ON)})
+        expected = [alone.step(action)[0] for action in chunk]
+        np.testing.assert_array_equal(observation, expected[-1])
+    assert info["length"] == 15 and info["return"] == -15
+
+
+def test_a_chunk_stops_at_the_end_of_the_episode():
+    env = gymnasium.wrappers.TimeLimit(_environments.make(TASK), 4)
+    player = EpisodePlayer(env, 3)
+    chunk = np.zeros((3, 2), np.float32)
+    player.step({"actions": chunk, "seed": np.array(0)})
+    go_on = {"actions": chunk, "seed": np.array(GO_ON)}
+    assert player.step(go_on)[2] is False
+    end = player.step(go_on)
+    assert end[2] is True and end[4]["length"] == 4
+    # And nothing happens after it.
+    assert player.step(go_on)[4] == end[4]

@@ -1,0 +1,204 @@
+"""Evaluations of runs: into a file, resumed, and tuned. Pendulum: built at once, and no success."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import flowguide as fg
+from flowguide.evaluate import (
+    Condition,
+    cross,
+    evaluate_runs,
+    load_agents,
+    read_episodes,
+    summarise,
+    tune_runs,
+)
+from flowguide.evaluate._runs import load_runs
+from flowguide.evaluate._tune import halving
+
+from ..helpers import HIDDEN
+
+TASK = "Pendulum-v1"
+OPTIONS = {"environment": TASK, "workers": 2, "shown": False, "tell": lambda line: None}
+
+
+def save_run(folder, seed=0, critic=True):
+    policy_key, critic_key = jax.random.split(jax.random.key(seed))
+    velocity = fg.nn.VelocityMLP(3, (4, 1), HIDDEN, key=policy_key)
+    policy = fg.FlowPolicy(velocity, (4, 1), low=-2.0, high=2.0, num_steps=2)
+    ensemble = fg.nn.critic_ensemble(2, 3, (4, 1), HIDDEN, key=critic_key)
+    observations = np.random.default_rng(seed).normal(size=(16, 3)).astype(np.float32)
+    fg.save(folder, policy, ensemble if critic else None, observations=observations)
+    return folder
+
+
+def save_seeds(folder, *seeds):
+    """A run of several training seeds, as `flowguide train` leaves it."""
+    for seed in seeds:
+        save_run(folder / f"seed_{seed}", seed)
+    (folder / "finished.json").write_text(json.dumps({"steps": 1, "seeds": seeds}))
+    (folder / "settings.json").write_text(json.dumps({"task": "a-singletask-v0"}))
+    return folder
+
+
+def test_agents_of_a_run(tmp_path):
+    agents = load_agents(save_seeds(tmp_path, 0, 2), training="small")
+    assert [(agent.train_seed, agent.training) for agent in agents] == [(0, "small"), (2, "small")]
+    assert len({agent.model for agent in agents}) == 2
+    # The unit is the one that `guide` measures, once.
+    unit = float(fg.weight_unit(agents[0].policy, agents[0].critic, agents[0].observations))
+    assert agents[0].raw_weight(Condition("qgf", 2.0, unit="kappa")) == pytest.approx(2 * unit)
+    assert agents[0].raw_weight(Condition("qgf", 2.0)) == 2.0
+
+
+def test_runs_that_do_not_go_together(tmp_path):
+    one = save_seeds(tmp_path / "one", 0)
+    with pytest.raises(ValueError, match="Two runs have the training seed 0"):
+        load_runs([one, save_seeds(tmp_path / "two", 0)])
+    other = save_seeds(tmp_path / "other", 1)
+    (other / "settings.json").write_text(json.dumps({"task": "b-singletask-v0"}))
+    with pytest.raises(ValueError, match="different tasks.*b-singletask-v0"):
+        load_runs([one, other])
+    with pytest.raises(ValueError, match="does not say its task"):
+        load_runs([save_run(tmp_path / "saved")])
+    with pytest.raises(ValueError, match="No run was given"):
+        load_runs([])
+    found = load_runs([one / "seed_0"])
+    assert found.environment == "a-singletask-v0" and not found.goal_conditioned
+
+
+def test_an_evaluation_goes_on_from_its_file(tmp_path):
+    run = save_seeds(tmp_path / "run", 0, 1)
+    file = tmp_path / "folder" / "episodes.jsonl"
+    conditions = cross(["qgf"], kappas=[1.0, 5.0])
+    whole = evaluate_runs([run], conditions, 3, file, **OPTIONS)
+    assert len(whole) == 18 and len({episode.key for episode in whole}) == 18
+    text = file.read_text()
+    # Half a line, and no third of the others, as a killed process leaves it; and an error.
+    lines = text.splitlines(keepends=True)
+    spoilt = json.dumps({**json.loads(lines[0]), "error": "RuntimeError: once"}) + "\n"
+    file.write_text(spoilt + "".join(lines[1:12]) + lines[12][:40])
+    said = []
+    again = evaluate_runs([run], conditions, 3, file, **{**OPTIONS, "tell": said.append})
+    assert again == whole and file.read_text() == text
+    assert "11 of 18 are there already" in said[0]
+    # Other episodes of the file stay.
+    more = evaluate_runs([run], conditions, 2, file, first_episode_seed=50, **OPTIONS)
+    assert len(read_episodes(file)) == 18 + len(more) == 30
+
+
+def test_a_file_does_not_mix_parameters(tmp_path):
+    run = save_run(tmp_path / "run")
+    file = tmp_path / "episodes.jsonl"
+    evaluate_runs([run], [Condition()], 1, file, **OPTIONS)
+    with pytest.raises(ValueError, match="replan None; these have '.*' and 2"):
+        evaluate_runs([run], [Condition()], 1, file, replan=2, **OPTIONS)
+    save_run(run, seed=5)
+    with pytest.raises(ValueError, match="episodes of training seed 0 with the parameters"):
+        evaluate_runs([run], [Condition()], 1, file, **OPTIONS)
+
+
+def command(run, file):
+    arguments = f"evaluate {run} --environment {TASK} --out {file} --method qgf --weights 0.1 0.5"
+    arguments += " --episodes 12 --workers 2"
+    return [sys.executable, "-m", "flowguide", *arguments.split()]
+
+
+def test_a_killed_evaluation_plays_what_is_missing(tmp_path):
+    run, file = save_run(tmp_path / "run"), tmp_path / "episodes.jsonl"
+    whole = tmp_path / "whole.jsonl"
+    evaluate_runs([run], cross(["qgf"], weights=[0.1, 0.5]), 12, whole, **OPTIONS)
+    process = subprocess.Popen(
+        command(run, file), start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    while not file.exists() or file.read_text().count("\n") < 5:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    workers = children(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    played = len(read_episodes(file))
+    assert 0 < played < 36 and workers
+    done = subprocess.run(command(run, file), capture_output=True, text=True, check=True)
+    assert f"{played} of 36 are there already" in done.stdout
+    assert file.read_text() == whole.read_text()
+    # Nothing of the killed one is left behind.
+    assert not [pid for pid in workers if is_alive(pid)]
+
+
+def children(pid):
+    """All descendants of a process, from Linux's /proc."""
+    parents = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as file:
+                    parents[int(entry)] = int(file.read().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found = [pid]
+    for parent in found:
+        found += [child for child, its in parents.items() if its == parent]
+    return found[1:]
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_halving():
+    assert halving(6, 32) == [8, 16, 32]
+    assert halving(8, 30) == [8, 15, 30]
+    assert halving(2, 10) == halving(1, 10) == [10]
+
+
+def test_tuning_chooses_on_other_episodes_than_it_tests(tmp_path):
+    run = save_seeds(tmp_path / "run", 0, 1)
+    candidates = [
+        *cross(["qgf"], kappas=[0.5, 2.0, 8.0]),
+        *cross(["best_of_n"], best_of_n=[2]),
+        Condition("ood", 0.1),
+    ]
+    options = {**OPTIONS, "validation_episodes": 4, "test_episodes": 2}
+    tuned = tune_runs([run], candidates, tmp_path / "tuned", **options)
+    # Three weights of qgf race over 2 and 4 episodes of 2 training seeds; ood has but one.
+    assert [sorted(count for count, _ in each.values()) for each in tuned.rounds] == [
+        [4, 4, 4, 4],
+        [8, 8, 8],
+    ]
+    chosen = {condition.label: condition for condition in tuned.chosen}
+    assert set(chosen) == {"qgf (kappa)", "ood"}
+    # Pendulum tells no success: the return decides, over the episodes of the last round.
+    returns = {}
+    for episode in tuned.validation:
+        returns.setdefault(episode.condition, []).append(episode.episode_return)
+    last = [c for c in tuned.rounds[-1] if c.label == "qgf (kappa)"]
+    assert chosen["qgf (kappa)"] == max(last, key=lambda c: np.mean(returns[c]))
+    assert {episode.condition for episode in tuned.test} == {
+        Condition(),
+        Condition("best_of_n", best_of_n=2),
+        *tuned.chosen,
+    }
+    seeds = {e.episode_seed for e in tuned.validation}, {e.episode_seed for e in tuned.test}
+    assert not seeds[0] & seeds[1] and len(seeds[1]) == 2
+    written = json.loads((tmp_path / "tuned" / "tuned.json").read_text())
+    assert written["task"] == TASK and len(written["chosen"]) == 2
+    # Again: everything is there.
+    said = []
+    again = tune_runs([run], candidates, tmp_path / "tuned", **{**options, "tell": said.append})
+    assert again == tuned and "16 of 16 are there already" in said[0]
+    with pytest.raises(ValueError, match="no candidate has a weight"):
+        tune_runs([run], [Condition()], tmp_path / "nothing", **options)
+    assert summarise(tuned.test) is not None
