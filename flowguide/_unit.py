@@ -25,10 +25,11 @@ def weight_unit(
 
     $$u = \frac{\mathbb{E}_o \, \mathrm{mean}_i \mathrm{Var}(a_i)}{\mathbb{E}_o \, \mathrm{sd}(Q)}$$
 
-    over the policy's own actions at each observation. A Gaussian of variance $s^2$ that is tilted
-    by $\exp(Q / \beta)$ with a linear $Q$ moves by $s^2 \nabla Q / \beta$, which is $s \kappa$ for
-    $1 / \beta = \kappa\, s^2 / (s\, \mathrm{sd}(Q))$: so `weight = kappa * unit` asks for a shift of
-    about kappa standard deviations, whatever the scale of rewards and actions.
+    over the policy's own actions at each observation. A Gaussian of standard deviation $s$ that is
+    tilted by $\exp(Q / \beta)$, with a linear $Q$, moves by $(s^2 / \beta) \nabla Q$. With
+    $\beta = \mathrm{sd}(Q) / \kappa$ that is $\kappa\, u\, \nabla Q$, of length $\kappa s$. So
+    `weight = kappa * unit` asks for a shift of about kappa standard deviations of the action,
+    whatever the scale of rewards and actions.
 
     **Arguments:**
 
@@ -36,7 +37,7 @@ def weight_unit(
     - `critic`: the critic that guides it.
     - `observations`: some that the policy meets, each leaf with a leading axis; a training run
         keeps 256 (`flowguide.load_observations`).
-    - `key`: of the actions' noise, by default `jax.random.key(0)`: a unit is a constant of the task.
+    - `key`: of the actions' noise, by default `jax.random.key(0)`: a unit is a constant.
     - `num_actions`: sampled at each observation, at least 2.
 
     **Returns:**

@@ -19,7 +19,9 @@ def flowguide(*arguments, **options):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ((), ["collect", "demo", "train"]),
+        ((), ["collect", "demo", "evaluate", "report", "sweep", "train", "tune"]),
+        (("evaluate",), ["RUN [RUN ...]", "--method", "--kappas", "--best-of-n", "--videos"]),
+        (("tune",), ["RUN [RUN ...]", "--validation-episodes", "--test-episodes"]),
         (("collect",), ["DATASET", "--episodes", "--out", "--workers", "--seed"]),
         (("demo",), ["--out", "--quick", "--seed"]),
         (("train",), ["TASK", "--critic {iql,", "--seeds", "--preset", "(default: 100000)"]),

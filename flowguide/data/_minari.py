@@ -33,7 +33,7 @@ def load_minari(dataset: Any, *, download: bool = False) -> Dataset:
             import minari  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ImportError(
-                f"The Minari dataset {dataset!r} needs minari: `pip install minari h5py`."
+                f"The Minari dataset {dataset!r} needs minari: pip install 'flowguide[minari]'."
             ) from error
         dataset = minari.load_dataset(dataset, download=download)
 

@@ -113,7 +113,7 @@ def cross(
     `Condition` raises.
     """
     found = [Condition()]
-    weighted = [
+    weighted: list[tuple[Unit, float]] = [
         (unit, weight)
         for unit, given in zip(UNITS, (weights, kappas, norms), strict=True)
         for weight in given
@@ -127,10 +127,11 @@ def cross(
                 raise ValueError("'best_of_n' needs a number above 1, such as --best-of-n 4.")
             found += [Condition(method, best_of_n=n) for n in several]
             continue
-        if method in known_methods() and not weighted:
+        if not weighted:
+            Condition(method)  # An unknown method is refused for its name.
             raise ValueError(f"{method!r} needs weights: --weights, --kappas or --norms.")
         for n in best_of_n:
-            found += [Condition(method, float(w), n, unit) for unit, w in weighted or [("raw", 0)]]
+            found += [Condition(method, float(w), n, unit) for unit, w in weighted]
     return list(dict.fromkeys(found))
 
 

@@ -65,7 +65,7 @@ class Checkpoints:
             reason = "orbax did not write it"
         except Exception as error:  # Of which kind is up to the file system and to tensorstore.
             reason = _first_line(error)
-        self._move_aside(step)
+        self._delete(step)
         self._tell(
             f"The checkpoint at update {step:,} could not be written to {self.folder}: {reason}. "
             f"{_last_good(before)} Training goes on."
@@ -118,6 +118,13 @@ class Checkpoints:
 
     def _read(self, step: int, **items: Any) -> Any:
         return self._manager.restore(step, args=self._args.Composite(**items))
+
+    def _delete(self, step: int) -> None:
+        """What a failed save left: nobody misses half a checkpoint, and a full disk its space."""
+        for folder in self.folder.glob(f"{step}*"):
+            if folder.name.partition(".")[0] == str(step):
+                shutil.rmtree(folder, ignore_errors=True)
+        self._manager.reload()
 
     def _move_aside(self, step: int) -> None:
         """Makes its place free, and loses nothing that somebody could still want to look at."""

@@ -42,7 +42,9 @@ class Metrics:
         kept = [line for line in read_metrics(file) if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         replace_file(file, lambda path: path.write_text(text))
-        self._trackers = {name: _TRACKERS[name](file.parent, settings, step) for name in trackers}
+        self._trackers = {
+            name: _TRACKERS[name][1](file.parent, settings, step) for name in trackers
+        }
 
     def write(self, step: int, seed: int, values: dict[str, float]) -> None:
         """One line."""
@@ -119,10 +121,12 @@ def _tensorboard(folder: Path, settings: dict[str, Any], step: int) -> _Connecti
     return _Connection(log, writer.close)
 
 
-_TRACKERS = {"wandb": _wandb, "tensorboard": _tensorboard, "trackio": _trackio}
-
-
-_MODULES = {"wandb": "wandb", "tensorboard": "tensorboardX", "trackio": "trackio"}
+# Of each tracker: its package, and what connects to it.
+_TRACKERS = {
+    "wandb": ("wandb", _wandb),
+    "tensorboard": ("tensorboardX", _tensorboard),
+    "trackio": ("trackio", _trackio),
+}
 
 
 def check_trackers(trackers: Sequence[Tracker]) -> None:
@@ -132,10 +136,11 @@ def check_trackers(trackers: Sequence[Tracker]) -> None:
 
 
 def _imported(tracker: Tracker) -> Any:
+    package, _ = _TRACKERS[tracker]
     try:
-        return importlib.import_module(_MODULES[tracker])
+        return importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"Tracking with {tracker} needs the package {_MODULES[tracker]}: "
+            f"Tracking with {tracker} needs the package {package}: "
             f"pip install 'flowguide[{tracker}]'. Without it, metrics.jsonl has every number."
         ) from error

@@ -54,7 +54,9 @@ def test_agents_of_a_run(tmp_path):
     assert [(agent.train_seed, agent.training) for agent in agents] == [(0, "small"), (2, "small")]
     assert len({agent.model for agent in agents}) == 2
     # The unit is the one that `guide` measures, once.
-    unit = float(fg.weight_unit(agents[0].policy, agents[0].critic, agents[0].observations))
+    policy, critic, some = agents[0].policy, agents[0].critic, agents[0].observations
+    assert critic is not None
+    unit = float(fg.weight_unit(policy, critic, some))
     assert agents[0].raw_weight(Condition("qgf", 2.0, unit="kappa")) == pytest.approx(2 * unit)
     assert agents[0].raw_weight(Condition("qgf", 2.0)) == 2.0
 

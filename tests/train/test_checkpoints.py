@@ -152,6 +152,8 @@ def test_a_full_disk_keeps_the_one_before(small_disk, open_checkpoints, told):
     assert sentence.startswith("The checkpoint at update 20 could not be written")
     assert "The last good one is update 10" in sentence
     assert checkpoints.latest == 10
+    # Half a checkpoint would keep the disk full.
+    assert [entry.name for entry in checkpoints.folder.iterdir() if entry.is_dir()] == ["10"]
     again = open_checkpoints(small_disk / "checkpoints")
     step, found = again.restore(large)
     assert step == 10 and same(found, large)
@@ -171,5 +173,6 @@ def test_an_error_of_the_file_system_keeps_the_one_before(open_checkpoints, told
         patched.setattr(checkpoints._manager, "save", full)
         assert not checkpoints.save(20, state(2.0))
     assert "No space left on device" in told[0] and "Training goes on" in told[0]
+    assert not (checkpoints.folder / "20").exists()
     assert checkpoints.save(30, state(3.0))
     assert open_checkpoints().restore(state(0.0))[0] == 30
