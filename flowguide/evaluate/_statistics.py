@@ -1,7 +1,8 @@
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 
-from ._conditions import Condition, UNGUIDED
+from ._conditions import Condition, UNGUIDED, UNITS
 from ._episodes import Episode
 
 CONFIDENCE = 0.95
@@ -23,8 +24,30 @@ class Success:
     low: float
     high: float
 
+    @property
+    def value(self) -> float:
+        """The rate, under the name that every `Estimate` has for its number."""
+        return self.rate
+
     def __str__(self) -> str:
         return f"{self.rate:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A number with its 95% bootstrap interval and its count.
+
+    **Attributes:**
+
+    - `value`: the number.
+    - `low`, `high`: the ends of the interval.
+    - `count`: how many episodes, pairs or runs it is made of.
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
 
 
 def success(outcomes: Iterable[bool]) -> Success:
@@ -34,21 +57,38 @@ def success(outcomes: Iterable[bool]) -> Success:
 
     `ValueError` for no episodes.
     """
+    outcomes = [bool(outcome) for outcome in outcomes]
+    return success_of(sum(outcomes), len(outcomes))
+
+
+# Asked again and again for the same few counts; a binomial test is slow.
+@functools.lru_cache(maxsize=4096)
+def success_of(successes: int, count: int) -> Success:
+    """The same from the number of successes and of episodes."""
     from scipy.stats import binomtest
 
-    outcomes = [bool(outcome) for outcome in outcomes]
-    if not outcomes:
+    if count < 1:
         raise ValueError("No episodes: a rate needs at least one.")
-    test = binomtest(sum(outcomes), len(outcomes))
-    interval = test.proportion_ci(CONFIDENCE, method="wilson")
-    rate = sum(outcomes) / len(outcomes)
-    return Success(len(outcomes), rate, float(interval.low), float(interval.high))
+    interval = binomtest(successes, count).proportion_ci(CONFIDENCE, method="wilson")
+    return Success(count, successes / count, float(interval.low), float(interval.high))
 
 
 def summarise(episodes: Sequence[Episode]) -> dict[Condition, Success]:
-    """The success of each condition among the episodes: unguided first, then by name and weight."""
+    """The success of each condition among the episodes: unguided first, then by name and weight.
+
+    Episodes with an error, and those whose environment does not tell success, are left out;
+    `flowguide.evaluate.compare` counts them.
+    """
     grouped: dict[Condition, list[bool]] = {}
     for episode in episodes:
-        grouped.setdefault(episode.condition, []).append(episode.success)
-    ordered = sorted(grouped, key=lambda condition: (condition.method != UNGUIDED, condition))
-    return {condition: success(grouped[condition]) for condition in ordered}
+        if episode.error is None and episode.success is not None:
+            grouped.setdefault(episode.condition, []).append(episode.success)
+    return {condition: success(grouped[condition]) for condition in in_order(grouped)}
+
+
+def in_order(conditions: Iterable[Condition]) -> list[Condition]:
+    """Unguided first, then curve by curve, the weights of each rising."""
+    return sorted(
+        conditions,
+        key=lambda c: (c.method != UNGUIDED, c.method, c.best_of_n, UNITS.index(c.unit), c.weight),
+    )

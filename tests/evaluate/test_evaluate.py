@@ -146,7 +146,7 @@ def test_a_worker_that_is_killed_from_outside_is_replaced(expected):
 
     agents = [agent(0), agent(1)]
     played = evaluate(
-        agents, Fault(), CONDITIONS, SEEDS, workers=3, on_episode=kill_one, timeout=60
+        agents, Fault(), CONDITIONS, SEEDS, workers=3, on_episode=kill_one, timeout=60.0
     )
     assert killed and in_order(played) == expected
 

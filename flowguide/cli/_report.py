@@ -1,0 +1,49 @@
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ._terminal import show_table
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Tells what results files say: tables here, pictures and a page of its own in OUT.
+
+    Success with 95% Wilson intervals; differences to the unguided policy paired by episode, with
+    bootstrap intervals and the episodes gained and lost; over several tasks the interquartile mean.
+    OUT gets report.html (one file that needs no other), report.md, summary.json and the pictures.
+    """
+
+    files: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE [FILE ...]")
+    ]
+    """Results of `flowguide evaluate` (JSON Lines), and folders of `flowguide tune`."""
+
+    out: Path
+    """The folder of the report; made if missing. Videos in its folder videos go into the page."""
+
+    flow_steps: int = 10
+    """Euler steps of the policies, for the cost of an action: results do not say."""
+
+    rows: int = 80
+    """Rows of a table that are shown here; the page has all."""
+
+    def run(self) -> None:
+        from rich.console import Console
+
+        from ..evaluate._report import read_report, write_report
+
+        console = Console()
+        if not console.is_terminal:
+            # A file has no width: lines as long as the tables.
+            console = Console(width=160)
+        found = read_report(self.files, flow_steps=self.flow_steps)
+        for section in found[1]:
+            show_table(console, section.table, self.rows)
+
+        def tell(line: str) -> None:
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+        write_report(found, self.out, tell=tell)

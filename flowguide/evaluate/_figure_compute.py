@@ -1,0 +1,142 @@
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ._compare import Comparison
+from ._cost import cost, CRITICS
+from ._drawing import (
+    add_legend,
+    add_title,
+    episodes_each,
+    errors_of,
+    finish_axes,
+    new_figure,
+    Picture,
+    Styles,
+)
+from ._tables import number, thinned
+
+# Weights of a curve that there is room for, and of all curves of one cost.
+MAX_OF_A_CURVE = 5
+MAX_AT_ONE_COST = 18
+# Costs are drawn in one place if they lie within this share of the axis.
+SAME = 0.08
+# The axis goes this factor beyond the costs.
+MARGIN = 1.7
+# Curves that differ in the unit alone have one colour and one marker.
+_FILLED = {"raw": None, "kappa": "white", "norm": "0.75"}
+
+
+def draw_compute(
+    name: str, title: str, rows: Sequence[Comparison], flow_steps: int, styles: Styles
+) -> Picture | None:
+    """Success against what one action costs; None for fewer than two methods.
+
+    The weights of a method cost the same: they lie side by side, rising to the right.
+    """
+    told = [row for row in rows if row.success]
+    shown = [row for row in told if styles.has(row.condition)]
+    if len({row.condition.label for row in shown}) < 2:
+        return None
+    figure = new_figure(8.6, 4.6)
+    axes = figure.subplots()
+    places = _places(shown, flow_steps)
+    for several in sorted(places.values(), key=lambda s: _cost(s[0][0], flow_steps)):
+        _draw(axes, several, styles, _cost(several[0][0], flow_steps))
+    _scale(axes, _clusters([_cost(row, flow_steps) for row in shown]))
+    finish_axes(axes, is_rate=True)
+    axes.set_ylabel("success rate")
+    axes.set_xlabel(
+        "cost of one action, in forward passes of one network\n"
+        f"(assumed: {flow_steps} flow steps, critics of {CRITICS} networks)"
+    )
+    add_legend(figure, [axes])
+    drawn = sum(map(len, places.values()))
+    counts = episodes_each(row.success.count for row in shown if row.success)
+    add_title(figure, title, f"{counts}, 95% Wilson intervals")
+    few = f"{number(drawn)} of {number(len(told))} conditions are shown."
+    caption = (
+        f"Success against compute: {title}. The weights of a method cost the same, and lie side by "
+        f"side, rising to the right. Costs are for {flow_steps} flow steps, and for critics of "
+        f"{CRITICS} networks as large as the policy's; a gradient in the action counts as two "
+        "forward passes."
+    )
+    return Picture(name, figure, caption, few if drawn < len(told) else "")
+
+
+def _cost(row: Comparison, flow_steps: int) -> int:
+    return cost(row.condition, flow_steps).forwards()
+
+
+def _draw(
+    axes: Any, several: Sequence[tuple[Comparison, float]], styles: Styles, spent: int
+) -> None:
+    condition = several[0][0].condition
+    found: Any = [row.success for row, _ in several]
+    axes.errorbar(
+        [x for _, x in several],
+        [rate.value for rate in found],
+        errors_of(found),
+        color=styles.color(condition),
+        marker=styles.marker(condition),
+        markerfacecolor=_FILLED[condition.unit],
+        markersize=5.5,
+        linestyle="none",
+        elinewidth=1.1,
+        capsize=2,
+        label=f"{condition.label}: {spent}",
+    )
+
+
+def _scale(axes: Any, clusters: Sequence[Sequence[int]]) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(clusters[0][0] / MARGIN, clusters[-1][-1] * MARGIN)
+    names = [f"{c[0]}" if len(c) == 1 else f"{c[0]}-{c[-1]}" for c in clusters]
+    axes.set_xticks([_center(c) for c in clusters], names)
+    axes.minorticks_off()
+
+
+def _clusters(costs: Sequence[int]) -> list[list[int]]:
+    """Costs that lie so near each other that their points are drawn in one place."""
+    found: list[list[int]] = []
+    length = math.log(max(costs) / min(costs)) + 2 * math.log(MARGIN)
+    for each in sorted(set(costs)):
+        if found and math.log(each / found[-1][0]) < SAME * length:
+            found[-1].append(each)
+        else:
+            found.append([each])
+    return found
+
+
+def _center(costs: Sequence[int]) -> float:
+    return math.sqrt(costs[0] * costs[-1])
+
+
+def _places(
+    rows: Sequence[Comparison], flow_steps: int
+) -> dict[str, list[tuple[Comparison, float]]]:
+    """Where each point lies: those of one cost side by side, curve by curve."""
+    curves: dict[str, list[Comparison]] = {}
+    for row in rows:
+        curves.setdefault(row.condition.label, []).append(row)
+    costs = {label: _cost(several[0], flow_steps) for label, several in curves.items()}
+    clusters = _clusters(list(costs.values()))
+    centers = [_center(cluster) for cluster in clusters]
+    gaps = [math.log(b / a) for a, b in itertools.pairwise(centers)]
+    places: dict[str, list[tuple[Comparison, float]]] = {}
+    for i, (center, cluster) in enumerate(zip(centers, clusters, strict=True)):
+        gap = min(gaps[max(i - 1, 0) : i + 1], default=1.0)
+        labels = sorted((x for x in curves if costs[x] in cluster), key=lambda x: costs[x])
+        each = min(max(MAX_AT_ONE_COST // len(labels), 1), MAX_OF_A_CURVE)
+        few = {label: thinned(curves[label], each) for label in labels}
+        # One slot stays empty between two curves.
+        slots = sum(map(len, few.values())) + len(few) - 1
+        step = min(0.05, 0.8 * gap / slots)
+        slot = -(slots - 1) / 2
+        for label, several in few.items():
+            places[label] = [
+                (row, center * math.exp((slot + j) * step)) for j, row in enumerate(several)
+            ]
+            slot += len(several) + 1
+    return places

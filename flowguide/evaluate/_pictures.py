@@ -1,0 +1,89 @@
+import re
+from collections.abc import Sequence
+
+from ._compare import Comparison
+from ._conditions import Unit, UNITS
+from ._drawing import Picture, Styles
+from ._figure_compute import draw_compute
+from ._figure_tasks import draw_iqm, draw_tasks, draw_tuned, short
+from ._figures import draw_changes, draw_weights
+from ._findings import Compared, Findings, Tasks
+from ._sections import Key
+
+
+def pictures(findings: Findings) -> dict[Key, list[Picture]]:
+    """The pictures of a report, by the section that they belong to."""
+    everything = [row.condition for each in findings.compared for row in each.rows]
+    everything += [row.condition for _, rows in findings.tuned for row in rows]
+    # One colour for a method throughout.
+    styles = Styles(everything)
+    found: dict[Key, list[Picture | None]] = {}
+    for tasks in findings.tasks:
+        found["", tasks.training, tasks.kind] = _of_tasks(findings, tasks, styles)
+    for tuned, validation in findings.tuned:
+        name = _file_name(tuned.task, tuned.training)
+        title = _title(tuned.task, tuned.training)
+        test = next(each.rows for each in findings.compared if each.group is tuned.test)
+        found[tuned.task, tuned.training, "tuned"] = [
+            draw_tuned(f"{name}tuned", title, tuned, validation, test),
+            *_of_weights(f"{name}validation_", f"{title}, validation", validation, styles),
+        ]
+    for each in findings.compared:
+        group = each.group
+        found[group.task, group.training, group.kind] = _of_task(each, findings, styles)
+    return {key: [p for p in several if p is not None] for key, several in found.items()}
+
+
+def _of_task(compared: Compared, findings: Findings, styles: Styles) -> list[Picture | None]:
+    group, rows = compared.group, compared.rows
+    name, title = _file_name(group.task, group.training), _title(group.task, group.training)
+    if group.kind == "test":
+        name, title = f"{name}test_", f"{title}, test"
+    of_weights = _of_weights(name, title, rows, styles) if group.kind == "played" else []
+    return [
+        *of_weights,
+        draw_compute(f"{name}compute", title, rows, findings.flow_steps, styles),
+        draw_changes(f"{name}changes", title, rows),
+    ]
+
+
+def _of_weights(
+    name: str, title: str, rows: Sequence[Comparison], styles: Styles
+) -> list[Picture | None]:
+    return [
+        draw_weights(f"{name}weights_{unit}", title, rows, unit, styles) for unit in _units(rows)
+    ]
+
+
+def _of_tasks(findings: Findings, tasks: Tasks, styles: Styles) -> list[Picture | None]:
+    compared = [
+        each
+        for each in findings.compared
+        if (each.group.training, each.group.kind) == (tasks.training, tasks.kind)
+    ]
+    name = _file_name(f"tasks_{tasks.kind}" if tasks.kind == "test" else "tasks", tasks.training)
+    title = f"{len(tasks.tasks)} tasks"
+    if tasks.training:
+        title += f", training {tasks.training}"
+    if tasks.kind == "test":
+        return [draw_iqm(f"{name}iqm", f"{title}, test", tasks, styles)]
+    rows = [row for each in compared for row in each.rows]
+    return [
+        draw_iqm(f"{name}iqm", title, tasks, styles),
+        *(draw_tasks(f"{name}{unit}", title, compared, unit, styles) for unit in _units(rows)),
+    ]
+
+
+def _units(rows: Sequence[Comparison]) -> list[Unit]:
+    found = {row.condition.unit for row in rows if row.condition.has_weight}
+    return [unit for unit in UNITS if unit in found]
+
+
+def _title(task: str, training: str) -> str:
+    return f"{short(task)}, training {training}" if training else short(task)
+
+
+def _file_name(task: str, training: str) -> str:
+    """The beginning of the names of its files."""
+    parts = [part for part in (short(task), training) if part]
+    return "".join(re.sub(r"[^A-Za-z0-9.-]+", "_", part).strip("_") + "_" for part in parts)

@@ -1,0 +1,263 @@
+"""Pictures: that every number has its interval, that text does not lie on text, and that many
+conditions do not make them larger."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from matplotlib.container import ErrorbarContainer
+
+from flowguide.evaluate import (
+    compare,
+    Condition,
+    cross,
+    Episode,
+    plot_along_training,
+    plot_success,
+    write_episodes,
+)
+from flowguide.evaluate._drawing import MAX_CURVES, spread_ticks, Styles
+from flowguide.evaluate._figure_compute import draw_compute, MAX_AT_ONE_COST
+from flowguide.evaluate._figure_tasks import draw_iqm, draw_tasks, draw_tuned
+from flowguide.evaluate._figures import draw_changes, draw_weights, MAX_BARS
+from flowguide.evaluate._findings import find
+from flowguide.evaluate._results import Group, Results, Tuned
+
+PNG = b"\x89PNG"
+
+
+def play(conditions, *, episodes=12, train_seed=0, told=True):
+    generator = np.random.default_rng(0)
+    found = []
+    for i, condition in enumerate(conditions):
+        for seed in range(episodes):
+            won = bool(generator.random() < (i + 1) / (len(conditions) + 1)) if told else None
+            value = float(generator.normal(-100, 20))
+            found.append(Episode(condition, train_seed, seed, won, value, 50, "cube-task1-v0"))
+    return found
+
+
+FEW = [
+    *cross(["qgf", "ood", "best_of_n"], kappas=[1.0, 10.0, 100.0], best_of_n=[1, 4]),
+    Condition("qgf", 0.1),
+    Condition("bptt", 0.3),
+]
+MANY = cross(
+    ["qgf", "ood", "ode", "bptt", "qgf_jacobian", "robust_q", "best_of_n"],
+    weights=np.geomspace(1e-3, 1e3, 40).tolist(),
+    best_of_n=[1, 2, 4, 8, 16],
+)
+
+
+def overlaps(figure, texts):
+    """Pairs of them that lie on each other, in a figure that was laid out."""
+    figure.canvas.draw()
+    boxes = [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text()]
+    return [
+        (one, other)
+        for (one, a), (other, b) in itertools.combinations(boxes, 2)
+        if a.overlaps(b) and one != other
+    ]
+
+
+def texts_of(figure):
+    found = [figure._suptitle] + [text for legend in figure.legends for text in legend.texts]
+    for axes in figure.axes:
+        found += [*axes.texts, axes.xaxis.label, axes.yaxis.label, axes.title]
+        for axis, place in ((axes.xaxis, 0), (axes.yaxis, 1)):
+            low, high = sorted(axis.get_view_interval())
+            # The others are not drawn.
+            ticks = [
+                text for text in axis.get_ticklabels() if low <= text.get_position()[place] <= high
+            ]
+            found += (
+                ticks if axis.get_tick_params()["labelleft" if place else "labelbottom"] else []
+            )
+    return [text for text in found if text is not None and text.get_visible()]
+
+
+def check(picture):
+    """No text lies on other text or beyond the figure, and no line is without its interval."""
+    assert overlaps(picture.figure, texts_of(picture.figure)) == []
+    width, height = picture.figure.get_size_inches() * picture.figure.dpi
+    for text in texts_of(picture.figure):
+        if text.get_text():
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= width + 1, text
+            assert box.y0 >= 0 and box.y1 <= height + 1, text
+    for axes in picture.figure.axes:
+        for container in axes.containers:
+            if isinstance(container, ErrorbarContainer):
+                assert container.has_xerr or container.has_yerr
+
+
+@pytest.fixture(scope="module")
+def few():
+    return compare(play(FEW))
+
+
+@pytest.fixture(scope="module")
+def many():
+    assert len(MANY) > 1000
+    return compare(play(MANY, episodes=3))
+
+
+def test_success_and_return_against_weights(few):
+    picture = draw_weights("name", "a task", few, "kappa", Styles(FEW))
+    check(picture)
+    success, returns = picture.figure.axes
+    assert success.get_ylabel() == "success rate" and returns.get_ylabel() == "mean return"
+    assert "kappa" in returns.get_xlabel()
+    assert [tick.get_text() for tick in returns.get_xticklabels()] == ["1", "10", "100"]
+    names = {text.get_text() for text in picture.figure.legends[0].texts}
+    assert names == {
+        *("unguided", "best of 4", "qgf", "ood", "qgf, best of 4", "ood, best of 4"),
+    }
+    assert picture.left_out == ""
+    # Bands of the two without a weight, intervals of the four curves.
+    assert len(success.patches) == 2 and len(success.containers) == 4
+    title = picture.figure._suptitle.get_text()
+    assert "12 episodes each" in title and "95%" in title
+
+
+def test_a_weight_that_is_zero_or_negative_has_a_place():
+    conditions = [Condition(), *(Condition("qgf", w) for w in (-1.0, 0.0, 0.5, 2.0))]
+    picture = draw_weights("name", "a task", compare(play(conditions)), "raw", Styles(conditions))
+    check(picture)
+    assert picture.figure.axes[0].get_xscale() == "symlog"
+
+
+def test_an_environment_that_tells_no_success_has_returns_alone():
+    rows = compare(play(FEW, told=False))
+    picture = draw_weights("name", "a task", rows, "kappa", Styles(FEW))
+    assert [axes.get_ylabel() for axes in picture.figure.axes] == ["mean return"]
+    assert draw_changes("name", "a task", rows) is None
+    assert draw_compute("name", "a task", rows, 10, Styles(FEW)) is None
+
+
+def test_success_against_compute(few):
+    picture = draw_compute("name", "a task", few, 10, Styles(FEW))
+    assert picture is not None
+    check(picture)
+    (axes,) = picture.figure.axes
+    assert "10 flow steps" in axes.get_xlabel() and "10 flow steps" in picture.caption
+    ticks = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert ticks == ["10", "48-50", "208-215"]
+    # As many points as conditions, each near its cost.
+    points = [x for container in axes.containers for x in container.lines[0].get_xdata()]
+    assert len(points) == len(FEW) and picture.left_out == ""
+    costs = sorted([10, *[48] * 1, *[50] * 7, *[208] * 6, 215])
+    assert all(abs(math.log(x / c)) < 0.5 for x, c in zip(sorted(points), costs, strict=True))
+    # One condition has nothing to be compared with.
+    assert draw_compute("name", "a task", few[:1], 10, Styles(FEW)) is None
+
+
+def test_gained_and_lost_episodes(few):
+    picture = draw_changes("name", "a task", few)
+    assert picture is not None
+    check(picture)
+    (axes,) = picture.figure.axes
+    shown = [text.get_text().split() for text in axes.texts]
+    rows = [row for row in few if row.difference]
+    assert shown == [[f"+{r.gained}", f"-{r.lost}", "of", "12"] for r in rows]
+    gained = [bar.get_width() for bar in axes.patches[::2]]
+    lost = [bar.get_width() for bar in axes.patches[1::2]]
+    assert gained == pytest.approx([(row.gained or 0) / 12 for row in rows])
+    assert lost == pytest.approx([-(row.lost or 0) / 12 for row in rows])
+
+
+def test_a_thousand_conditions_do_not_make_a_larger_picture(many):
+    styles = Styles(MANY)
+    weights = draw_weights("name", "a task", many, "raw", styles)
+    compute = draw_compute("name", "a task", many, 10, styles)
+    changes = draw_changes("name", "a task", many)
+    assert compute is not None and changes is not None
+    for picture in (weights, compute, changes):
+        assert max(picture.figure.get_size_inches()) < 12
+        assert picture.left_out != ""
+        assert overlaps(picture.figure, texts_of(picture.figure)) == []
+    assert "No room for" in weights.left_out and "best of 16" in weights.left_out
+    curves = [line for line in weights.figure.axes[0].lines if len(line.get_xdata()) == 40]
+    assert len(curves) == MAX_CURVES
+    # A curve without room for caps has a shaded interval instead.
+    assert len(weights.figure.axes[0].collections) == MAX_CURVES
+    assert 2 < len(changes.figure.axes[0].texts) <= MAX_BARS
+    points = sum(len(c.lines[0].get_xdata()) for c in compute.figure.axes[0].containers)
+    assert points <= MAX_AT_ONE_COST * len(compute.figure.axes[0].get_xticks())
+
+
+def test_several_tasks_and_what_was_chosen():
+    groups = [
+        Group(task, "", "played", [dataclasses.replace(e, task=task) for e in both])
+        for task in ("a-singletask-task1-v0", "b-v0", "c-v0")
+        for both in [play(FEW, episodes=6) + play(FEW, episodes=6, train_seed=1)]
+    ]
+    chosen = Condition("qgf", 10.0, 1, "kappa")
+    tuned = Tuned("d-v0", "", [chosen], [(3, 6)], groups[0].episodes, groups[1])
+    findings = find(Results(groups, [], 0))
+    styles = Styles(FEW)
+    tasks = draw_tasks("name", "3 tasks", findings.compared, "kappa", styles)
+    iqm = draw_iqm("name", "3 tasks", findings.tasks[0], styles)
+    rows = findings.compared[1].rows
+    found = draw_tuned("name", "d", tuned, findings.compared[0].rows, rows)
+    assert tasks is not None and iqm is not None and found is not None
+    for picture in (tasks, iqm, found):
+        check(picture)
+    shown = [axes for axes in tasks.figure.axes if axes.axison]
+    assert [axes.get_title() for axes in shown] == ["a-task1", "b", "c"]
+    assert len({axes.get_xlim() for axes in shown}) == 1
+    assert "6 runs each" in iqm.figure._suptitle.get_text()
+    assert [axes.get_xlabel() for axes in iqm.figure.axes][1].endswith("(kappa)")
+    # Unguided, best of 4 and the chosen one, before and after.
+    (axes,) = found.figure.axes
+    names = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert names == ["unguided", "best of 4", "qgf kappa 10"] and len(axes.containers) == 6
+    # One task has nothing to be beside.
+    assert draw_tasks("name", "1 task", findings.compared[:1], "kappa", styles) is None
+
+
+def test_every_method_has_its_own_colour():
+    styles = Styles(MANY)
+    kept = [condition for condition in MANY if styles.has(condition)]
+    looks = {
+        condition.label: (
+            styles.color(condition),
+            styles.marker(condition),
+            str(styles.dashes(condition)),
+        )
+        for condition in kept
+    }
+    assert len(set(looks.values())) == len(looks) > 6
+    # And the same one whatever it is drawn with.
+    assert Styles([Condition("ood", 1.0)]).color(Condition("ood", 1.0)) == looks["ood"][0]
+
+
+weights = st.lists(st.floats(1e-4, 1e4), min_size=1, max_size=30, unique=True).map(sorted)
+
+
+@given(weights, st.floats(0.02, 0.3))
+def test_ticks_leave_room_for_each_other(weights, room):
+    length = math.log(weights[-1] / weights[0]) + 0.6
+    ticks = spread_ticks(weights, length, room)
+    assert ticks[0] == weights[0] and set(ticks) <= set(weights)
+    gaps = [math.log(b / a) for a, b in itertools.pairwise(ticks)]
+    assert all(gap >= room * length for gap in gaps)
+    # None is missing without a reason.
+    for weight in set(weights) - set(ticks):
+        assert any(0 <= math.log(weight / tick) < room * length for tick in ticks)
+
+
+def test_pictures_of_files(tmp_path):
+    file = tmp_path / "success.png"
+    plot_success(play(FEW), file, "a task")
+    assert file.read_bytes().startswith(PNG)
+    for step in (100, 200):
+        for seed in (0, 1):
+            episodes = play([Condition(), Condition("qgf", 1.0)], train_seed=seed)
+            write_episodes(tmp_path / f"seed_{seed}_update_{step:09d}.jsonl", episodes)
+    along = tmp_path / "along.png"
+    plot_along_training(tmp_path, along, "a task")
+    assert along.read_bytes().startswith(PNG)
