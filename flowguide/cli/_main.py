@@ -6,6 +6,9 @@ import tyro
 
 from ._collect import Collect
 from ._demo import Demo
+from ._evaluate import Evaluate, Tune
+from ._report import Report
+from ._sweep import Sweep
 from ._train import Train, train_default
 
 
@@ -17,6 +20,10 @@ def _command(arguments: list[str]) -> Any:
     return (
         subcommand("collect", Collect)
         | subcommand("demo", Demo)
+        | subcommand("evaluate", Evaluate)
+        | subcommand("tune", Tune)
+        | subcommand("report", Report)
+        | subcommand("sweep", Sweep)
         | subcommand("train", Train, default=train_default(arguments))
     )
 

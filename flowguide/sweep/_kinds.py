@@ -1,0 +1,110 @@
+"""What the jobs of a sweep do. Each can be called again, and goes on from what is there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ._tables import from_table
+
+# Worker processes of an evaluation for each core: what `flowguide.evaluate.evaluate` takes too.
+WORKERS_PER_CPU = 4
+
+Arguments = dict[str, Any]
+
+
+def collect(out: Path, arguments: Arguments, cpus: int) -> None:
+    from ..data import collect
+
+    folder = _path(out, arguments["folder"])
+    # The dataset that policies were trained on is never replaced.
+    if not (folder / f"{arguments['dataset']}.npz").exists():
+        collect(arguments["dataset"], arguments["episodes"], folder, workers=cpus, progress=False)
+
+
+def download(out: Path, arguments: Arguments, cpus: int) -> None:
+    del cpus
+    from ..data import load_ogbench
+
+    load_ogbench(arguments["dataset"], _path(out, arguments["folder"]))
+
+
+def policy(out: Path, arguments: Arguments, cpus: int) -> None:
+    del cpus
+    from ..train import run, Settings
+
+    settings = from_table(Settings, _with_paths(out, arguments["settings"]), "the settings")
+    run(settings, out / arguments["folder"])
+
+
+def critic(out: Path, arguments: Arguments, cpus: int) -> None:
+    policy(out, arguments, cpus)
+
+
+def evaluate(out: Path, arguments: Arguments, cpus: int) -> None:
+    from ..evaluate import evaluate_runs
+
+    episodes = evaluate_runs(
+        [out / run for run in arguments["runs"]],
+        _conditions(arguments["conditions"]),
+        arguments["episodes"],
+        out / arguments["file"],
+        training=arguments["training"],
+        **_options(arguments, cpus),
+    )
+    errors = [episode.error for episode in episodes if episode.error is not None]
+    if errors:
+        raise RuntimeError(
+            f"{len(errors)} of {len(episodes)} episodes ended with an error, the first: {errors[0]}"
+        )
+
+
+def tune(out: Path, arguments: Arguments, cpus: int) -> None:
+    from ..evaluate import tune_runs
+
+    tune_runs(
+        [out / run for run in arguments["runs"]],
+        _conditions(arguments["candidates"]),
+        out / arguments["folder"],
+        validation_episodes=arguments["validation_episodes"],
+        test_episodes=arguments["test_episodes"],
+        training=arguments["training"],
+        **_options(arguments, cpus),
+    )
+
+
+def report(out: Path, arguments: Arguments, cpus: int) -> None:
+    del cpus
+    from ..evaluate import report
+
+    files = [out / file for file in arguments["files"]]
+    # What failed has left nothing, and what it has left in the middle of a tuning is no result.
+    found = [file for file in files if (file / "tuned.json" if not file.suffix else file).is_file()]
+    if not found:
+        raise RuntimeError(f"None of the {len(files)} evaluations left any episodes to report.")
+    for file in sorted({*files} - {*found}):
+        print(f"Missing: {file}")
+    report(found, out / arguments["folder"])
+
+
+def _path(out: Path, folder: str) -> Path:
+    return out / Path(folder).expanduser()
+
+
+def _with_paths(out: Path, settings: Arguments) -> Arguments:
+    frozen = settings["frozen"]
+    return {
+        **settings,
+        "dataset_dir": _path(out, settings["dataset_dir"]),
+        "frozen": None if frozen is None else out / frozen,
+    }
+
+
+def _conditions(conditions: Sequence[Arguments]) -> list[Any]:
+    from ..evaluate import Condition
+
+    return [Condition(**condition) for condition in conditions]
+
+
+def _options(arguments: Arguments, cpus: int) -> Arguments:
+    workers = arguments["options"]["workers"] or WORKERS_PER_CPU * cpus
+    return {**arguments["options"], "workers": workers}

@@ -1,0 +1,267 @@
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from flowguide.evaluate import Condition
+from flowguide.sweep import make_jobs, read_plan
+from flowguide.sweep._plan import _Cross as Cross, Evaluation, Tuning
+from flowguide.sweep._resources import Resources
+from flowguide.train import preset
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "ogbench"
+MAZE = "pointmaze-medium-navigate-singletask-task{}-v0"
+
+PLAN = f"""
+tasks = ["{MAZE.format(1)}", "{MAZE.format(2)}"]
+seeds = [3, 5]
+collect = 4
+
+[train.a]
+preset = "small"
+steps = 100
+expectile = 0.7
+
+[train.b]
+hidden = [8]
+
+[train.b.tasks."{MAZE.format(2)}"]
+critic = "success_to_go"
+discount = 0.9
+
+[evaluate]
+episodes = 2
+
+[[evaluate.conditions]]
+methods = ["qgf"]
+kappas = [1]
+
+[[evaluate.conditions]]
+methods = ["unguided", "best_of_n"]
+best_of_n = [4]
+
+[tune]
+validation_episodes = 3
+
+[[tune.candidates]]
+methods = ["ood"]
+weights = [1, 2]
+
+[slurm]
+cpus = 2
+extra = {{ account = "x" }}
+
+[slurm.critic]
+gpus = 1
+extra = {{ qos = "low" }}
+"""
+
+
+def write(folder: Path, text: str = PLAN) -> Path:
+    file = folder / "plan.toml"
+    file.write_text(text)
+    return file
+
+
+def kinds(jobs):
+    found = {}
+    for job in jobs:
+        found[job.kind] = found.get(job.kind, 0) + 1
+    return found
+
+
+def test_a_plan_and_its_graph(tmp_path: Path):
+    plan = read_plan(write(tmp_path))
+    assert plan.seeds == (3, 5) and [t.name for t in plan.trainings] == ["a", "b"]
+    assert plan.evaluation and plan.tuning
+    assert plan.evaluation.conditions == (
+        Condition(),
+        Condition("qgf", 1.0, unit="kappa"),
+        Condition("best_of_n", best_of_n=4),
+    )
+    assert plan.tuning.test_episodes == 50
+    assert plan.resources["policy"] == Resources(cpus=2, extra={"account": "x"})
+    assert plan.resources["critic"] == Resources(
+        cpus=2, gpus=1, extra={"account": "x", "qos": "low"}
+    )
+    jobs = make_jobs(plan, tmp_path / "out")
+    # One policy for the dataset's two tasks, for each training and seed.
+    assert kinds(jobs) == {
+        "collect": 1,
+        "policy": 4,
+        "critic": 8,
+        "evaluate": 8,
+        "tune": 4,
+        "report": 1,
+    }
+    by_name = {job.name: job for job in jobs}
+    assert len(by_name) == len(jobs)
+    before = set()
+    for job in jobs:
+        assert before.issuperset(job.needs)
+        before.add(job.name)
+    critic = by_name[f"critic.b.{MAZE.format(2)}.seed_5"]
+    policy = by_name["policy.b.pointmaze-medium-navigate-v0.seed_5"]
+    assert critic.needs == (policy.name,)
+    assert policy.needs == ("collect.pointmaze-medium-navigate-v0",)
+    assert critic.arguments["settings"]["frozen"] == policy.arguments["folder"]
+    assert policy.arguments["folder"] == "policies/pointmaze-medium-navigate-v0/b/seed_5"
+    assert critic.arguments["folder"] == f"critics/{MAZE.format(2)}/b/seed_5"
+    tune = by_name[f"tune.a.{MAZE.format(1)}"]
+    assert tune.needs == tuple(f"critic.a.{MAZE.format(1)}.seed_{seed}" for seed in (3, 5))
+    assert by_name["report"].tolerant and len(by_name["report"].needs) == 12
+    assert not any(job.tolerant for job in jobs if job.kind != "report")
+
+
+def test_settings_of_policies_and_critics(tmp_path: Path):
+    jobs = {job.name: job for job in make_jobs(read_plan(write(tmp_path)), tmp_path / "out")}
+
+    def settings(name):
+        return jobs[name].arguments["settings"]
+
+    critic = settings(f"critic.a.{MAZE.format(1)}.seed_3")
+    assert critic["hidden"] == list(preset("small", "").hidden) and critic["steps"] == 100
+    assert critic["discount"] == 0.98 and critic["expectile"] == 0.7 and critic["critic"] == "iql"
+    assert critic["seed"] == 3 and critic["seeds"] == 1 and critic["dataset_dir"] == "data"
+    policy = settings("policy.a.pointmaze-medium-navigate-v0.seed_3")
+    # What is about the critic alone makes no other policy.
+    assert policy["critic"] == "none" and policy["expectile"] == 0.9
+    assert policy["frozen"] is None and policy["task"] == MAZE.format(1)
+    assert policy["steps"] == 100 and policy["discount"] == 0.98
+    one, two = (settings(f"critic.b.{MAZE.format(task)}.seed_3") for task in (1, 2))
+    assert (one["critic"], one["discount"]) == ("iql", 0.99)
+    assert (two["critic"], two["discount"]) == ("success_to_go", 0.9)
+    assert settings("policy.b.pointmaze-medium-navigate-v0.seed_3")["discount"] == 0.99
+
+
+def test_data_that_are_there_are_not_collected(tmp_path: Path):
+    out = tmp_path / "out"
+    (out / "data").mkdir(parents=True)
+    (out / "data" / "pointmaze-medium-navigate-v0.npz").touch()
+    assert "collect" not in kinds(make_jobs(read_plan(write(tmp_path)), out))
+    # Without `collect` it is one download for all; a path in a plan counts from its folder.
+    text = PLAN.replace("collect = 4", 'dataset_dir = "sets"')
+    jobs = make_jobs(read_plan(write(tmp_path, text)), out)
+    assert kinds(jobs)["download"] == 1
+    assert jobs[0].arguments["folder"] == str(tmp_path / "sets")
+    assert all(job.needs == (jobs[0].name,) for job in jobs if job.kind == "policy")
+
+
+def test_a_policy_stays_with_the_task_that_it_was_trained_under(tmp_path: Path):
+    out = tmp_path / "out"
+    folder = out / "policies/pointmaze-medium-navigate-v0/a/seed_3"
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(json.dumps({"task": MAZE.format(4)}))
+    jobs = {job.name: job for job in make_jobs(read_plan(write(tmp_path)), out)}
+    for seed, task in ((3, 4), (5, 1)):
+        policy = jobs[f"policy.a.pointmaze-medium-navigate-v0.seed_{seed}"]
+        assert policy.arguments["settings"]["task"] == MAZE.format(task)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds = [3, 5]", "", "the plan lacks seeds"),
+        ("seeds = [3, 5]", "seeds = [3, 3]", "seeds must be different integers"),
+        (
+            "seeds = [3, 5]",
+            "seeds = [3.5]",
+            "each of seeds in the plan must be an integer, got 3.5",
+        ),
+        ("seeds = [3, 5]", "seed = 3", "the plan has the unknown key 'seed': .*'seeds'"),
+        ("collect = 4", "collect = true", "collect in the plan must be an integer, got True"),
+        ("task2-v0", "task9-v0", "is no OGBench dataset or task. Did you mean"),
+        ("steps = 100", 'steps = "100"', "steps in .train.a. must be an integer, got '100'"),
+        ("steps = 100", "step = 100", "unknown key 'step': expected some of .*'steps'"),
+        ("steps = 100", "steps = 0", "steps must be an integer of at least 1"),
+        ("steps = 100", "seed = 1", "seed must not be in .train.a.: seeds of the plan"),
+        ("steps = 100", 'critic = "robust"', "critic in .train.a. must be one of"),
+        ('"small"', '"tiny"', "preset in .train.a. must be one of .*'paper'"),
+        ("discount = 0.9\n", "horizon = 3\n", "horizon = 3 for .*task2.* and 5 for .*task1"),
+        ("[train.b.tasks", "[train.b.names", "unknown key 'names': expected some of"),
+        ('b.tasks."pointmaze', 'b.tasks."cube', "unknown key 'cube-"),
+        ("[train.a]", '[train."a b"]', "must be named with letters"),
+        (
+            "kappas = [1]",
+            "kappa = [1]",
+            "evaluate.conditions.. number 1 has the unknown key 'kappa'",
+        ),
+        ("kappas = [1]", "", "number 1: 'qgf' needs weights"),
+        ('["qgf"]', '["qfg"]', "number 1: Unknown method 'qfg'"),
+        ("episodes = 2\n", "", r"\[evaluate\] lacks episodes"),
+        ("episodes = 2\n", "episodes = 0\n", r"episodes in \[evaluate\] must be an integer of at"),
+        ("weights = [1, 2]", "best_of_n = [2]", "ood"),
+        ("cpus = 2", "cpu = 2", r"\[slurm\] has the unknown key 'cpu'"),
+        ("cpus = 2", "cpus = 0", r"cpus in \[slurm\] must be at least 1"),
+        ("cpus = 2", "time = 2", r"time in \[slurm\] must be at least 5, got 2"),
+        ("[slurm.critic]", "[slurm.train]", r"\[slurm\] has the unknown key 'train'"),
+        ("gpus = 1", "gpus = 1.5", r"gpus in \[slurm.critic\] must be an integer"),
+        ("seeds = [3, 5]", "seeds = [", "plan.toml: .*line"),
+    ],
+)
+def test_errors_of_plans(tmp_path: Path, old, new, message):
+    assert old in PLAN
+    with pytest.raises(ValueError, match=message) as found:
+        read_plan(write(tmp_path, PLAN.replace(old, new)))
+    assert str(tmp_path / "plan.toml") in str(found.value)
+
+
+def test_more_errors(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="no plan"):
+        read_plan(tmp_path / "none.toml")
+    goals = PLAN.replace(MAZE.format(2), "pointmaze-medium-navigate-v0")
+    with pytest.raises(ValueError, match="cannot share its policy"):
+        read_plan(write(tmp_path, goals))
+    text = PLAN.replace("pointmaze-medium", "antmaze-medium")
+    with pytest.raises(ValueError, match="'antmaze-medium-navigate-v0' cannot be collected"):
+        make_jobs(read_plan(write(tmp_path, text)), tmp_path / "out")
+    text = PLAN.split("[evaluate]")[0] + '[tune]\n[[tune.candidates]]\nmethods = ["unguided"]\n'
+    with pytest.raises(ValueError, match="nothing to choose from"):
+        read_plan(write(tmp_path, text))
+
+
+def test_the_plans_in_examples(tmp_path: Path):
+    paper = read_plan(EXAMPLES / "paper.toml")
+    assert len(paper.tasks) == 20 and len(paper.seeds) == 10
+    assert kinds(make_jobs(paper, tmp_path)) == {
+        "policy": 40,
+        "critic": 200,
+        "evaluate": 200,
+        "tune": 20,
+        "report": 1,
+    }
+    assert paper.evaluation and len(paper.evaluation.conditions) == 1 + 5 * 9 + 3
+    small = read_plan(EXAMPLES / "small.toml")
+    jobs = make_jobs(small, tmp_path)
+    assert kinds(jobs) == {
+        "collect": 4,
+        "policy": 12,
+        "critic": 12,
+        "evaluate": 12,
+        "tune": 4,
+        "report": 1,
+    }
+    assert small.evaluation and len(small.evaluation.conditions) == 1 + 2 * 5 + 4 + 1
+    assert small.tuning and len(small.tuning.candidates) == 1 + 2 * 5 + 1
+
+
+def test_the_plan_in_the_documentation(tmp_path: Path):
+    text = (EXAMPLES.parents[1] / "docs" / "sweeps.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    plan = read_plan(write(tmp_path, "\n".join(blocks)))
+    assert plan.resources["policy"].partition == "gpu" and plan.resources["evaluate"].gpus == 0
+    found = kinds(make_jobs(plan, tmp_path))
+    assert found == {
+        "collect": 1,
+        "policy": 3,
+        "critic": 6,
+        "evaluate": 6,
+        "tune": 2,
+        "report": 1,
+    }
+    # Every key that can be in a plan is described.
+    for kind in (Resources, Evaluation, Tuning, Cross):
+        for field in dataclasses.fields(kind):
+            assert field.name in text

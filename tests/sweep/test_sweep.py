@@ -1,0 +1,164 @@
+import dataclasses
+import re
+from pathlib import Path
+from unittest.mock import create_autospec
+
+import pytest
+
+from flowguide import data, evaluate, train
+from flowguide.cli._sweep import Sweep
+from flowguide.sweep import _kinds as work, make_jobs, read_plan, status, sweep
+from flowguide.sweep._locks import locked
+from flowguide.sweep._state import begin, end
+from tests.sweep.test_local import console
+
+TASK = "pointmaze-medium-navigate-singletask-task1-v0"
+DATASET = "pointmaze-medium-navigate-v0"
+PLAN = f"""
+tasks = ["{TASK}"]
+seeds = [2]
+collect = 2
+
+[train.tiny]
+steps = 10
+log_every = 10
+checkpoint_every = 10
+hidden = [8]
+
+[evaluate]
+episodes = 1
+replan = 2
+
+[[evaluate.conditions]]
+methods = ["unguided", "best_of_n"]
+best_of_n = [4]
+
+[tune]
+validation_episodes = 6
+test_episodes = 7
+workers = 5
+
+[[tune.candidates]]
+methods = ["ood"]
+kappas = [1]
+"""
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    file = tmp_path / "plan.toml"
+    file.write_text(PLAN)
+    return file
+
+
+def test_what_the_jobs_call(plan: Path, tmp_path: Path, capsys, monkeypatch):
+    """With the real signatures; the real work is minutes, and tested where it is."""
+    calls = {}
+    for where, name in (
+        *((data, "collect"), (data, "load_ogbench"), (train, "run")),
+        *((evaluate, "evaluate_runs"), (evaluate, "tune_runs"), (evaluate, "report")),
+    ):
+        calls[name] = create_autospec(getattr(where, name))
+        monkeypatch.setattr(where, name, calls[name])
+    calls["evaluate_runs"].return_value = []
+    out = tmp_path / "out"
+    jobs = {job.kind: job for job in make_jobs(read_plan(plan), out)}
+    assert [*jobs] == "collect policy critic evaluate tune report".split()
+
+    def do(kind: str) -> None:
+        assert jobs[kind].call == f"flowguide.sweep._kinds:{kind}"
+        getattr(work, kind)(out, jobs[kind].spec["arguments"], 3)
+
+    for _ in range(2):
+        do("collect")
+        (out / "data").mkdir(parents=True, exist_ok=True)
+        (out / "data" / f"{DATASET}.npz").touch()
+    # What is there is not made again.
+    calls["collect"].assert_called_once_with(DATASET, 2, out / "data", workers=3, progress=False)
+    work.download(out, {"dataset": DATASET, "folder": "~/x"}, 3)
+    calls["load_ogbench"].assert_called_once_with(DATASET, Path("~/x").expanduser())
+
+    policy, critic = (
+        out / "policies" / DATASET / "tiny/seed_2",
+        out / "critics" / TASK / "tiny/seed_2",
+    )
+    tiny = train.Settings(
+        TASK,
+        dataset_dir=out / "data",
+        **{"steps": 10, "log_every": 10, "checkpoint_every": 10, "seed": 2, "hidden": (8,)},
+    )
+    do("policy")
+    calls["run"].assert_called_with(dataclasses.replace(tiny, critic="none"), policy)
+    do("critic")
+    calls["run"].assert_called_with(dataclasses.replace(tiny, frozen=policy), critic)
+
+    played, tuned = out / "evaluations" / TASK / "tiny/seed_2.jsonl", out / "tuned" / TASK / "tiny"
+    options = {"training": "tiny", "replan": 2, "workers": 24, "timeout": 120.0}
+    do("evaluate")
+    conditions = [evaluate.Condition(), evaluate.Condition("best_of_n", best_of_n=4)]
+    calls["evaluate_runs"].assert_called_once_with([critic], conditions, 1, played, **options)
+    do("tune")
+    candidates = [evaluate.Condition(), evaluate.Condition("ood", 1.0, unit="kappa")]
+    episodes = {"validation_episodes": 6, "test_episodes": 7}
+    options |= {"replan": None, "workers": 5}
+    calls["tune_runs"].assert_called_once_with([critic], candidates, tuned, **episodes, **options)
+
+    with pytest.raises(RuntimeError, match="None of the 2 evaluations"):
+        do("report")
+    # A report is made of what there is, and says what is missing.
+    for file in (played, tuned / "tuned.json"):
+        file.parent.mkdir(parents=True)
+        file.touch()
+        do("report")
+    reported = [call.args for call in calls["report"].call_args_list]
+    assert reported == [([played], out / "report"), ([played, tuned], out / "report")]
+    assert capsys.readouterr().out.count(f"Missing: {tuned}") == 1
+
+
+def test_an_evaluation_with_errors_is_a_failed_job(tmp_path: Path, monkeypatch):
+    @dataclasses.dataclass
+    class Played:
+        error: str | None = None
+
+    found = [Played(), Played("MujocoException: boom")]
+    monkeypatch.setattr("flowguide.evaluate.evaluate_runs", lambda *_, **__: found)
+    options = {"replan": None, "workers": None, "timeout": 1.0}
+    arguments = dict(runs=[], conditions=[], episodes=2, file="x", training="", options=options)
+    with pytest.raises(RuntimeError, match="1 of 2 episodes ended with an error, .* boom"):
+        work.evaluate(tmp_path, arguments, 1)
+
+
+def test_dry_run_and_status_change_nothing(plan: Path, tmp_path: Path, capsys):
+    out = tmp_path / "out"
+    Sweep(plan, out, dry_run=True).run()
+    shown = capsys.readouterr().out
+    assert "6 jobs: 1 collect, 1 policy, 1 critic, 1 evaluate, 1 tune, 1 report." in shown
+    Sweep(plan, out, status=True).run()
+    assert re.search(r"all +- +- +6 +- +-", capsys.readouterr().out)
+    assert not out.exists()
+
+
+def test_what_is_done_is_not_done_again_and_failures_are_the_exit_code(plan: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    (out / "jobs").mkdir(parents=True)
+    jobs = make_jobs(read_plan(plan), out)
+    for job in jobs:
+        end(out, job.name, begin(out, job.name, job.spec, job.needs), None)
+    found = sweep(plan, out, console=console())
+    assert (
+        {each.stage for each in found[1].values()}
+        == {"done"}
+        == {each.stage for each in status(plan, out)[1].values()}
+    )
+    assert (out / "plan.toml").read_text() == PLAN
+    Sweep(plan, out).run()
+
+
+def test_two_sweeps_in_one_folder(plan: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    (out).mkdir()
+    with locked(out / "lock", wait=False):
+        with pytest.raises(RuntimeError, match=f"Another sweep works in {out}"):
+            sweep(plan, out, console=console())
+    with pytest.raises(ValueError, match="jobs must be an integer of at least 1, got 0"):
+        sweep(plan, out, jobs=0)
