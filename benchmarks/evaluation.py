@@ -189,10 +189,12 @@ class Published:
         self._count = count
         self._env = vector(task, count)
         self._key = jax.random.key(0)
+        policy, critic = agent.policy, agent.critic
+        assert critic is not None
 
         @eqx.filter_jit
         def choose(weight, observations, key):
-            guided = flowguide.guide(agent.policy, agent.critic, "qgf", weight=weight)
+            guided = flowguide.guide(policy, critic, "qgf", weight=weight)
             keys = jax.random.split(key, observations.shape[0])
             return jax.vmap(lambda o, k: guided(o, key=k))(observations, keys)
 
