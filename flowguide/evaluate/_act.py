@@ -47,6 +47,11 @@ def chunk_length(agent: Agent, observation: PyTree, action_shape: tuple[int, ...
     )
 
 
+def default_batch_size() -> int:
+    """How many observations a call of a policy has; see `evaluate`."""
+    return 8 if jax.default_backend() == "cpu" else 64
+
+
 def as_float(x: Any) -> np.ndarray:
     """Networks are in float32, and many environments observe in float64."""
     x = np.asarray(x)

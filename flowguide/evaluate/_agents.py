@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import os
 from pathlib import Path
@@ -31,25 +32,24 @@ class Agent:
     model: str = ""
     observations: Any = None
 
-    def raw_weight(self, condition: Condition) -> float:
-        """The weight of a condition as `flowguide.guide` takes it.
+    @functools.cached_property
+    def unit(self) -> float:
+        """The unit of weights in `"kappa"`, measured when it is first needed.
 
         **Raises:**
 
-        `ValueError` for a weight in `"kappa"` without observations.
+        `ValueError` without a critic or observations.
         """
-        if condition.unit != "kappa":
-            return condition.weight
-        if "unit" not in self.__dict__:
-            if self.observations is None or self.critic is None:
-                raise ValueError(
-                    f"The weight of {str(condition)!r} is in units of the task, which are measured "
-                    "from a critic and observations: Agent(..., observations=...) has none."
-                )
-            # Measured once; a cached property would need a class that is not frozen.
-            unit = float(weight_unit(self.policy, self.critic, self.observations))
-            object.__setattr__(self, "unit", unit)
-        return condition.weight * self.__dict__["unit"]
+        if self.observations is None or self.critic is None:
+            raise ValueError(
+                "A weight in units of the task needs a critic and observations, from which the "
+                "unit is measured: Agent(policy, critic, observations=...)."
+            )
+        return float(weight_unit(self.policy, self.critic, self.observations))
+
+    def raw_weight(self, condition: Condition) -> float:
+        """The weight of a condition as `flowguide.guide` takes it; raises as `unit` does."""
+        return condition.weight * (self.unit if condition.unit == "kappa" else 1.0)
 
     def check(self, condition: Condition) -> None:
         """Refuses a condition that this agent cannot play, with a `ValueError`."""

@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._checks import as_positive_int
-from ._act import act, chunk_length
+from ._act import act, chunk_length, default_batch_size
 from ._agents import Agent
 from ._conditions import Condition
 from ._episodes import Episode
-from ._player import GO_ON, MakePlayer, player_spaces
+from ._player import GO_ON, MakePlayer, player_spaces, told_success
 from ._workers import Lost, Workers
 
 # How often an episode is tried whose worker dies or hangs.
@@ -80,9 +80,7 @@ def evaluate(
     """
     agents = [agents] if isinstance(agents, Agent) else list(agents)
     workers = as_positive_int("workers", workers or 4 * len(os.sched_getaffinity(0)))
-    batch_size = as_positive_int(
-        "batch_size", batch_size or (8 if jax.default_backend() == "cpu" else 64)
-    )
+    batch_size = as_positive_int("batch_size", batch_size or default_batch_size())
     done = {episode.key for episode in finished if episode.error is None}
     for agent in agents:
         for condition in conditions:
@@ -281,7 +279,7 @@ class _Group:
                 continue
             slot.decisions = 0 if slot.decisions is None else slot.decisions + 1
             if done[i]:
-                success = {0: False, 1: True}.get(int(infos["success"][i]))
+                success = told_success(int(infos["success"][i]))
                 numbers = float(infos["return"][i]), int(infos["length"][i])
                 goal, error = int(infos["goal"][i]) or None, infos["error"][i] or None
                 episodes.append(slot.episode(success, *numbers, goal, error))

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import jax
 import numpy as np
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from .. import _environments
-from ._act import act, chunk_length
+from ._act import act, chunk_length, default_batch_size
 from ._agents import Agent
 from ._episodes import Episode
-from ._player import EpisodePlayer, GO_ON, make_environment
+from ._player import EpisodePlayer, GO_ON, make_environment, told_success
 from ._video_frames import Panel, side_by_side, write_video
 
 Send = Callable[[str, str], Any]
@@ -198,14 +197,14 @@ def replay(
             _as_vector(player.observation_space, observation),
             [seed],
             [decisions],
-            batch_size=8 if jax.default_backend() == "cpu" else 64,
+            batch_size=default_batch_size(),
         )
         chunk = actions.reshape(-1, *space.shape)[:horizon]
         observation, _, done, _, found = player.step({"seed": np.array(GO_ON), "actions": chunk})
         decisions += 1
     played = dataclasses.replace(
         recorded,
-        success={0: False, 1: True}.get(found["success"]),
+        success=told_success(found["success"]),
         episode_return=found["return"],
         length=found["length"],
         error=found["error"] or None,

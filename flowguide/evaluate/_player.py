@@ -18,6 +18,11 @@ GO_ON = -1
 UNKNOWN = -1
 
 
+def told_success(number: int) -> bool | None:
+    """Whether the task was solved; None where the environment does not say."""
+    return None if number == UNKNOWN else bool(number)
+
+
 class EpisodePlayer(gymnasium.Wrapper):
     """Plays a chunk of actions open loop in one `step`, or resets where a seed is given.
 

@@ -1,6 +1,9 @@
 import dataclasses
 import functools
+import math
 from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from ._conditions import Condition, UNGUIDED, UNITS
 from ._episodes import Episode
@@ -84,6 +87,18 @@ def summarise(episodes: Sequence[Episode]) -> dict[Condition, Success]:
         if episode.error is None and episode.success is not None:
             grouped.setdefault(episode.condition, []).append(episode.success)
     return {condition: success(grouped[condition]) for condition in in_order(grouped)}
+
+
+def rank(condition: Condition, episodes: Sequence[Episode]) -> tuple[float, float, float]:
+    """What decides which condition is better: success, then return, then the smaller weight.
+
+    Without an episode that counts, a condition is the last.
+    """
+    mine = [each for each in episodes if each.condition == condition and each.error is None]
+    if not mine:
+        return -math.inf, -math.inf, -condition.weight
+    solved = float(np.mean([bool(each.success) for each in mine]))
+    return solved, float(np.mean([each.episode_return for each in mine])), -condition.weight
 
 
 def in_order(conditions: Iterable[Condition]) -> list[Condition]:

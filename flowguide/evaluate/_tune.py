@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .._checks import as_positive_int
 from .._files import replace_file
 from ._conditions import Condition
 from ._episodes import Episode
 from ._evaluate import Pool
 from ._runs import load_runs, play_into
+from ._statistics import rank
 
 VALIDATION_FILE = "validation.jsonl"
 TEST_FILE = "test.jsonl"
@@ -120,7 +119,7 @@ def tune_runs(
             seeds = range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + episodes)
             played = play(VALIDATION_FILE, racing, seeds)
             validation |= {episode.key: episode for episode in played}
-            ranks = {condition: _rank(condition, played) for condition in racing}
+            ranks = {condition: rank(condition, played) for condition in racing}
             rounds.append({c: (episodes * seeds_each, ranks[c][0]) for c in racing})
             for label, some in left.items():
                 best = sorted(some, key=lambda c: ranks[c], reverse=True)
@@ -146,15 +145,6 @@ def halving(candidates: int, episodes: int) -> list[int]:
     """
     rounds = max(1, math.ceil(math.log2(candidates)))
     return [-(-episodes // 2 ** (rounds - 1 - i)) for i in range(rounds)]
-
-
-def _rank(condition: Condition, played: Sequence[Episode]) -> tuple[float, float, float]:
-    """Success, then return, then the smaller weight. Without an episode that counts: the last."""
-    mine = [e for e in played if e.condition == condition and e.error is None]
-    if not mine:
-        return -math.inf, -math.inf, -condition.weight
-    success = float(np.mean([bool(episode.success) for episode in mine]))
-    return success, float(np.mean([e.episode_return for e in mine])), -condition.weight
 
 
 def _write(file: Path, tuned: Tuned, task: str, training: str) -> None:

@@ -12,15 +12,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .._checks import as_positive_int
 from .._processes import start_worker
 from ._conditions import Condition, UNGUIDED
 from ._episodes import Episode
 from ._film import Film, NEEDED, Shot
 from ._runs import load_runs
-from ._statistics import in_order
+from ._statistics import in_order, rank
 
 MAX_PANELS = 4
 
@@ -157,7 +155,7 @@ def choose_panels(episodes: Sequence[Episode]) -> tuple[list[Condition], list[Co
     kinds = sorted({(episode.task, episode.training) for episode in episodes})
     if len(kinds) != 1:
         raise ValueError(f"Expected the episodes of one task and one way of training, got {kinds}.")
-    ranks = {c: _rank(c, episodes) for c in in_order({e.condition for e in episodes})}
+    ranks = {c: rank(c, episodes) for c in in_order({e.condition for e in episodes})}
     best: dict[str, Condition] = {}
     for condition in sorted(ranks, key=lambda c: ranks[c], reverse=True):
         best.setdefault(condition.label, condition)
@@ -192,15 +190,6 @@ def choose_episodes(
     ]
     chosen = [(_change(pairs), pairs) for pairs in played]
     return sorted(chosen, key=lambda each: ("gained", "lost", "").index(each[0]))
-
-
-def _rank(condition: Condition, episodes: Sequence[Episode]) -> tuple[float, float, float]:
-    """Success, then return, then the smaller weight."""
-    mine = [e for e in episodes if e.condition == condition and e.error is None]
-    if not mine:
-        return -np.inf, -np.inf, -condition.weight
-    success = float(np.mean([bool(e.success) for e in mine]))
-    return success, float(np.mean([e.episode_return for e in mine])), -condition.weight
 
 
 def _change(pairs: Sequence[Episode]) -> str:
