@@ -9,6 +9,7 @@ the other. Networks are random: no episode ends early, and all play the same num
     python benchmarks/evaluation.py --workers-per-core 1 2 4 8 --groups 1 2 --batch-sizes 8 16
 """
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -291,58 +292,83 @@ def policy_rate(agent: Agent, size: int, batch_size: int, seconds: float) -> tup
     return calls * batch_size * HORIZON / (time.perf_counter() - start), compiling
 
 
-def compare(settings: Settings, task: str, network: str) -> None:
-    agent, size, length = make_agent(task, network)
-    cores = len(os.sched_getaffinity(0))
-    print(f"{task}, hidden {network}, episodes of {length} steps, {HORIZON} actions a chunk")
-    calls: dict[str, Callable[[], tuple[float, float]]] = {}
-    closing: list[Callable[[], Any]] = []
+class Comparison:
+    """All that takes turns for one task and one network; a context manager."""
 
-    def add_bare(name: str, count: int, actions: int) -> None:
-        env = vector(task, count, actions)
-        calls[name] = lambda: ((rate := bare_rate(env, settings.seconds)), rate / length)
-        closing.append(env.close)
+    def __init__(self, settings: Settings, task: str, network: str):
+        self.settings, self.task = settings, task
+        self.agent, self.size, self.length = make_agent(task, network)
+        self.cores = len(os.sched_getaffinity(0))
+        self.calls: dict[str, Callable[[], tuple[float, float]]] = {}
+        self._open = contextlib.ExitStack()
 
-    add_bare("bare, an episode a message", cores, length)
-    for per_core in settings.workers_per_core:
-        add_bare(f"bare, a chunk a message, {per_core} a core", per_core * cores, HORIZON)
-    for batch_size in settings.batch_sizes:
-        _, compiling = policy_rate(agent, size, batch_size, 0.0)
-        calls[f"the policy alone, batch {batch_size}"] = functools.partial(
-            _policy_alone, agent, size, batch_size, settings, length
-        )
+    def __enter__(self) -> "Comparison":
+        return self
+
+    def __exit__(self, kind: Any, *rest: Any) -> None:
+        self._open.close()
+
+    def add_bare(self, name: str, workers: int, actions: int) -> None:
+        env = vector(self.task, workers, actions)
+        self._open.callback(env.close)
+        self._add_steps(name, lambda: bare_rate(env, self.settings.seconds))
+
+    def add_policy(self, batch_size: int) -> None:
+        arguments = self.agent, self.size, batch_size
+        _, compiling = policy_rate(*arguments, 0.0)
         print(f"batch {batch_size}: {compiling:.1f} s to compile")
-    for per_core, groups in itertools.product(settings.workers_per_core, settings.groups):
-        pool, workers = Groups(groups), per_core * cores
-        pool.get(evaluation._make_player([agent], task, None, False), workers, 120.0)
-        closing.append(pool.close)
+        name = f"the policy alone, batch {batch_size}"
+        self._add_steps(name, lambda: policy_rate(*arguments, self.settings.seconds)[0])
+
+    def _add_steps(self, name: str, steps: Callable[[], float]) -> None:
+        self.calls[name] = lambda: ((rate := steps()), rate / self.length)
+
+    def add_evaluations(self, per_core: int, groups: int) -> None:
+        pool, workers = Groups(groups), per_core * self.cores
+        pool.get(evaluation._make_player([self.agent], self.task, None, False), workers, 120.0)
+        self._open.callback(pool.close)
         print(f"{workers} workers in {groups} groups: {pool.seconds:.1f} s to start")
-        for batch_size in settings.batch_sizes:
-            calls[f"flowguide, {per_core} a core, {groups} groups, batch {batch_size}"] = (
-                functools.partial(evaluation_rate, agent, task, settings, workers, batch_size, pool)
-            )
-    for count in settings.published:
-        loop = Published(agent, task, count)
-        closing.append(loop.close)
+        for batch_size in self.settings.batch_sizes:
+            name = f"flowguide, {per_core} a core, {groups} groups, batch {batch_size}"
+            arguments = self.agent, self.task, self.settings, workers, batch_size, pool
+            self.calls[name] = functools.partial(evaluation_rate, *arguments)
+
+    def add_published(self, count: int) -> None:
+        loop = Published(self.agent, self.task, count)
+        self._open.callback(loop.close)
         name = f"published, {count} environments"
-        calls[name] = functools.partial(loop.rate, settings, True)
-        calls[f"{name}, without its copies"] = functools.partial(loop.rate, settings, False)
-    found = {name: [] for name in calls}
-    for i in range(settings.rounds):
-        for name, call in calls.items():
-            found[name].append(call())
-            print(f"round {i}: {name}: {found[name][-1][0]:.0f} steps/s", file=sys.stderr)
-    for close in closing:
-        close()
+        self.calls[name] = functools.partial(loop.rate, self.settings, True)
+        self.calls[f"{name}, without its copies"] = functools.partial(
+            loop.rate, self.settings, False
+        )
+
+    def run(self) -> dict[str, np.ndarray]:
+        """Steps and episodes in a second, `(rounds, 2)`."""
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in self.calls}
+        for i in range(self.settings.rounds):
+            for name, call in self.calls.items():
+                found[name].append(call())
+                print(f"round {i}: {name}: {found[name][-1][0]:.0f} steps/s", file=sys.stderr)
+        return {name: np.array(rates) for name, rates in found.items()}
+
+
+def compare(settings: Settings, task: str, network: str) -> None:
+    with Comparison(settings, task, network) as comparison:
+        length = comparison.length
+        print(f"{task}, hidden {network}, episodes of {length} steps, {HORIZON} actions a chunk")
+        comparison.add_bare("bare, an episode a message", comparison.cores, length)
+        for per_core in settings.workers_per_core:
+            workers = per_core * comparison.cores
+            comparison.add_bare(f"bare, a chunk a message, {per_core} a core", workers, HORIZON)
+        for batch_size in settings.batch_sizes:
+            comparison.add_policy(batch_size)
+        for per_core, groups in itertools.product(settings.workers_per_core, settings.groups):
+            comparison.add_evaluations(per_core, groups)
+        for count in settings.published:
+            comparison.add_published(count)
+        rates = comparison.run()
     print(f"{PREPARATION.seconds:.1f} s before the first episode of each call of `evaluate`")
-    _print_table({name: np.array(rates) for name, rates in found.items()}, length)
-
-
-def _policy_alone(
-    agent: Agent, size: int, batch_size: int, settings: Settings, length: int
-) -> tuple[float, float]:
-    rate, _ = policy_rate(agent, size, batch_size, settings.seconds)
-    return rate, rate / length
+    _print_table(rates, length)
 
 
 def _print_table(rates: dict[str, np.ndarray], length: int) -> None:

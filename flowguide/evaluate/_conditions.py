@@ -1,7 +1,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import optax
 
@@ -12,8 +12,7 @@ from .._guide import guide, METHODS
 UNGUIDED = "unguided"
 BEST_OF_N = "best_of_n"
 
-Unit = Literal["raw", "kappa", "norm"]
-UNITS: tuple[Unit, ...] = ("raw", "kappa", "norm")
+UNITS = ("raw", "kappa", "norm")
 # What stands before a weight of each unit.
 _SYMBOLS = {"raw": "", "kappa": "kappa ", "norm": "norm "}
 
@@ -39,7 +38,7 @@ class Condition:
     method: str = UNGUIDED
     weight: float = 0.0
     best_of_n: int = 1
-    unit: Unit = "raw"
+    unit: str = "raw"
 
     def __post_init__(self):
         if self.method not in known_methods():
@@ -113,7 +112,7 @@ def cross(
     `Condition` raises.
     """
     found = [Condition()]
-    weighted: list[tuple[Unit, float]] = [
+    weighted: list[tuple[str, float]] = [
         (unit, weight)
         for unit, given in zip(UNITS, (weights, kappas, norms), strict=True)
         for weight in given

@@ -92,7 +92,7 @@ def test_episodes_that_do_not_fit():
 
 def test_without_minari(monkeypatch):
     monkeypatch.setitem(sys.modules, "minari", None)
-    with pytest.raises(ImportError, match=r"needs minari: `pip install 'flowguide\[minari\]'"):
+    with pytest.raises(ImportError, match=r"needs minari: pip install 'flowguide\[minari\]'"):
         load_minari("mujoco/hopper/medium-v0")
 
 

@@ -50,7 +50,7 @@ def test_names_of_conditions(condition, label, name):
 
 
 def test_conditions_are_crossed():
-    found = cross(["qgf", "best_of_n"], weights=[0.1], kappas=[1, 3], best_of_n=[1, 4])
+    found = cross(["qgf", "best_of_n"], weights=[0.1], kappas=[1.0, 3.0], best_of_n=[1, 4])
     assert [str(condition) for condition in found] == [
         "unguided",
         "qgf 0.1",
