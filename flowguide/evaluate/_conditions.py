@@ -1,7 +1,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import optax
 
@@ -12,7 +12,8 @@ from .._guide import guide, METHODS
 UNGUIDED = "unguided"
 BEST_OF_N = "best_of_n"
 
-UNITS = ("raw", "kappa", "norm")
+Unit = Literal["raw", "kappa", "norm"]
+UNITS: tuple[Unit, ...] = ("raw", "kappa", "norm")
 # What stands before a weight of each unit.
 _SYMBOLS = {"raw": "", "kappa": "kappa ", "norm": "norm "}
 
@@ -38,7 +39,7 @@ class Condition:
     method: str = UNGUIDED
     weight: float = 0.0
     best_of_n: int = 1
-    unit: str = "raw"
+    unit: Unit = "raw"
 
     def __post_init__(self):
         if self.method not in known_methods():
@@ -112,7 +113,7 @@ def cross(
     `Condition` raises.
     """
     found = [Condition()]
-    weighted: list[tuple[str, float]] = [
+    weighted: list[tuple[Unit, float]] = [
         (unit, weight)
         for unit, given in zip(UNITS, (weights, kappas, norms), strict=True)
         for weight in given
