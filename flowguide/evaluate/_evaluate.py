@@ -97,10 +97,11 @@ def evaluate(
     make = _make_player(agents, environment, replan, goal_conditioned)
     played: list[Episode] = []
     with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(Pool()) if pool is None else pool
-        groups = [
-            _Group(each, batch_size) for each in pool.get(make, min(workers, len(queue)), timeout)
-        ]
+        if pool is None:
+            # The environments of a few episodes are soon built; a pool's have more to come.
+            workers = min(workers, len(queue))
+            pool = stack.enter_context(Pool())
+        groups = [_Group(each, batch_size) for each in pool.get(make, workers, timeout)]
         while queue or any(group.is_busy for group in groups):
             for group in groups:
                 for episode in group.receive():

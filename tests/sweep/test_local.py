@@ -121,19 +121,34 @@ def test_what_is_done_follows_from_the_specification_and_the_results(out: Path):
     assert running.starts == 1 and begin(out, "policy.a", first.spec, ()).starts == 2
 
 
-def test_a_killed_driver_leaves_nobody_behind_and_goes_on(out: Path):
-    code = (
-        "from pathlib import Path; import tests.sweep.test_local as t, sys; "
-        "t.run([t.fake('policy.a', 'start_another')], Path(sys.argv[1]))"
+# Tests can be started with Ctrl-C ignored, as jobs in the background of a script are; then so would
+# be the processes that they start.
+DRIVER = """
+import signal, sys
+from pathlib import Path
+import tests.sweep.test_local as t
+signal.signal(signal.SIGINT, signal.default_int_handler)
+t.run([t.fake('policy.a', 'start_another')], Path(sys.argv[1]))
+"""
+TIMEOUT = 120
+
+
+def start_driver(out: Path) -> subprocess.Popen:
+    """A driver in a process of its own, whose job starts another process."""
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(out)], cwd=ROOT, stderr=subprocess.DEVNULL
     )
-    driver = subprocess.Popen([sys.executable, "-c", code, str(out)], cwd=ROOT)
+
+
+def test_a_killed_driver_leaves_nobody_behind_and_goes_on(out: Path):
+    driver = start_driver(out)
     wait_until((out / "started").exists)
     processes = [int(pid) for pid in (out / "started").read_text().split()]
     jobs = [fake("policy.a", "start_another")]
     assert all(map(is_alive, processes))
     assert statuses(jobs, out)["policy.a"].stage == "running"
     driver.send_signal(signal.SIGKILL)
-    driver.wait()
+    driver.wait(TIMEOUT)
     wait_until(lambda: not any(map(is_alive, processes)))
     # Its last thread ends after its first, and only then is its lock free.
     stopped = Status("waiting", "was stopped in the middle")
@@ -143,17 +158,11 @@ def test_a_killed_driver_leaves_nobody_behind_and_goes_on(out: Path):
 
 
 def test_ctrl_c_ends_the_jobs(out: Path):
-    code = (
-        "from pathlib import Path; import tests.sweep.test_local as t, sys; "
-        "t.run([t.fake('policy.a', 'start_another')], Path(sys.argv[1]))"
-    )
-    driver = subprocess.Popen(
-        [sys.executable, "-c", code, str(out)], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
+    driver = start_driver(out)
     wait_until((out / "started").exists)
     processes = [int(pid) for pid in (out / "started").read_text().split()]
     driver.send_signal(signal.SIGINT)
-    assert driver.wait() != 0
+    assert driver.wait(TIMEOUT) != 0
     assert not any(map(is_alive, processes))
 
 

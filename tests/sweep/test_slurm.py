@@ -112,7 +112,7 @@ def test_an_interrupted_job_goes_on_and_no_driver_submits_it_twice(slurm, out: P
     wait_until(lambda: bool(read_queue(SWEEP)))
     # As soon as one job is in the queue.
     driver.send_signal(signal.SIGKILL)
-    driver.wait()
+    driver.wait(120)
     for _ in range(2):
         run(COUNTING, out, SWEEP, wait=False)
     number = only_active("critic.a").id
