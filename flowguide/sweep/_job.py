@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from ._locks import locked
+from .._locks import locked
 from ._state import begin, end, log_file
 
 

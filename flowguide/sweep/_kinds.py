@@ -6,9 +6,6 @@ from typing import Any
 
 from ._tables import from_table
 
-# Worker processes of an evaluation for each core: what `flowguide.evaluate.evaluate` takes too.
-WORKERS_PER_CPU = 4
-
 Arguments = dict[str, Any]
 
 
@@ -106,5 +103,7 @@ def _conditions(conditions: Sequence[Arguments]) -> list[Any]:
 
 
 def _options(arguments: Arguments, cpus: int) -> Arguments:
-    workers = arguments["options"]["workers"] or WORKERS_PER_CPU * cpus
+    from ..evaluate._evaluate import WORKERS_PER_CORE
+
+    workers = arguments["options"]["workers"] or WORKERS_PER_CORE * cpus
     return {**arguments["options"], "workers": workers}

@@ -8,11 +8,11 @@ from typing import Any, TYPE_CHECKING
 
 from .._checks import as_positive_int
 from .._files import replace_file
+from .._locks import locked
 from ._board import Board, graph_lines
 from ._graph import make_jobs
 from ._jobs import Job
 from ._local import run_local
-from ._locks import locked
 from ._plan import read_plan
 from ._queue import NoAnswer, Queued, read_queue
 from ._slurm import run_slurm, SlurmSweep

@@ -15,6 +15,7 @@ import jax.random as jr
 import numpy as np
 
 from .._files import replace_file
+from .._locks import locked
 from .._progress import progress_bar
 from .._save import FINISHED_FILE, save, seed_folder
 from .._versions import versions
@@ -162,16 +163,9 @@ def run(
 @contextlib.contextmanager
 def _alone_in(out: Path) -> Iterator[None]:
     """Refuses to train where another process does: they would tidy each other's files away."""
-    try:
-        import fcntl
-    except ImportError:  # Not on this operating system.
-        yield
-        return
-    with (out / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RuntimeError(f"Another process is training in {out}.") from error
+    with locked(out / "lock", wait=False) as is_alone:
+        if not is_alone:
+            raise RuntimeError(f"Another process is training in {out}.")
         yield
 
 

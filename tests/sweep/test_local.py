@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from flowguide._locks import is_locked, locked
 from flowguide.sweep import Status
 from flowguide.sweep._board import Board, graph_lines, table
 from flowguide.sweep._local import run_local
-from flowguide.sweep._locks import is_locked, locked
 from flowguide.sweep._state import begin, end, is_done, log_file, read_state, read_states, to_do
 from flowguide.sweep._status import statuses
 from tests.sweep.fake import fake

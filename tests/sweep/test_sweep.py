@@ -6,9 +6,9 @@ from unittest.mock import create_autospec
 import pytest
 
 from flowguide import data, evaluate, train
+from flowguide._locks import locked
 from flowguide.cli._sweep import Sweep
 from flowguide.sweep import _kinds as work, make_jobs, read_plan, status, sweep
-from flowguide.sweep._locks import locked
 from flowguide.sweep._state import begin, end
 from tests.sweep.test_local import console
 
