@@ -1,9 +1,6 @@
 import json
 import shutil
-import sys
-import types
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,42 +11,10 @@ import pytest
 
 import flowguide as fg
 from flowguide.data import collect
-from flowguide.train import _recipe, preset, PRESETS, read_metrics, run, Settings
+from flowguide.train import _recipe, read_metrics
 
 from ..test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
-
-NAME = "pointmaze-medium-navigate-v0"
-TASK = "pointmaze-medium-navigate-singletask-task1-v0"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    collect(NAME, 2, folder, workers=1)
-    return folder
-
-
-@pytest.fixture
-def settings(data):
-    return lambda task=TASK, **changes: Settings(
-        task,
-        **{
-            "dataset_dir": data,
-            "steps": 8,
-            "horizon": 3,
-            "hidden": (8, 8),
-            "batch_size": 16,
-            "log_every": 4,
-            "checkpoint_every": 4,
-            **changes,
-        },
-    )
-
-
-def quiet_run(settings, out):
-    told = []
-    run(settings, out, tell=told.append, shown=False)
-    return told
+from .runs import NAME, quiet_run, TASK
 
 
 def test_a_run_and_what_it_leaves(settings, tmp_path):
@@ -216,50 +181,45 @@ def test_slices(settings, data, tmp_path):
     assert eqx.tree_equal(*found)
 
 
-def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(settings, tmp_path, monkeypatch):
-    def explosive(settings):
-        return optax.adam(lambda count: jnp.where(jnp.asarray(count) < 6, 1e-3, 1e30))
+def explodes_at(update, rate):
+    return optax.adam(lambda count: jnp.where(jnp.asarray(count) < update, 1e-3, rate))
 
-    monkeypatch.setattr(_recipe, "make_optimiser", explosive)
+
+def counts_to(update):
+    """Adam, and a number of its own that no loss tells of."""
+
+    def count(updates, state, params=None):
+        return updates, jnp.where(state < update, state + 1, jnp.nan)
+
+    counter = optax.GradientTransformation(lambda params: jnp.zeros(()), count)
+    return optax.chain(optax.adam(1e-3), counter)
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "message"),
+    [
+        (explodes_at(6, 1e30), r"of the learner '(policy|critic)' is not finite at update 8\b"),
+        (
+            explodes_at(7, jnp.nan),
+            r"validation loss '.*' of the learner '(policy|critic)' is not finite after update 8",
+        ),
+        (
+            counts_to(7),
+            r"A parameter of the learner '(policy|critic)', or of its optimiser, is not finite "
+            r"after update 8, though its ",
+        ),
+    ],
+    ids=["a loss", "a validation loss", "a parameter"],
+)
+def test_what_is_not_finite_stops_and_names_the_last_good_checkpoint(
+    settings, tmp_path, monkeypatch, optimiser, message
+):
+    monkeypatch.setattr(_recipe, "make_optimiser", lambda settings: optimiser)
     with pytest.raises(
-        FloatingPointError,
-        match=r"of the learner '(policy|critic)' is not finite at update 8\b.*"
-        r"The last good checkpoint is update 4, in ",
+        FloatingPointError, match=rf"{message}.*The last good checkpoint is update 4, in "
     ):
         quiet_run(settings(), tmp_path)
     assert not (tmp_path / "finished.json").exists()
-
-
-def test_a_parameter_that_is_not_finite_is_never_saved(settings, tmp_path, monkeypatch):
-    """Here one of the optimiser's own, which no loss tells of."""
-
-    def counting(settings):
-        def update(updates, state, params=None):
-            return updates, jnp.where(state < 7, state + 1, jnp.nan)
-
-        counter = optax.GradientTransformation(lambda params: jnp.zeros(()), update)
-        return optax.chain(optax.adam(1e-3), counter)
-
-    monkeypatch.setattr(_recipe, "make_optimiser", counting)
-    with pytest.raises(
-        FloatingPointError,
-        match=r"A parameter of the learner '(policy|critic)', or of its optimiser, is not finite "
-        r"after update 8, though its .* The last good checkpoint is update 4",
-    ):
-        quiet_run(settings(), tmp_path)
-
-
-def test_a_validation_loss_that_is_not_finite_stops_too(settings, tmp_path, monkeypatch):
-    def explosive(settings):
-        return optax.adam(lambda count: jnp.where(jnp.asarray(count) < 7, 1e-3, jnp.nan))
-
-    monkeypatch.setattr(_recipe, "make_optimiser", explosive)
-    with pytest.raises(
-        FloatingPointError,
-        match=r"validation loss '.*' of the learner '(policy|critic)' is not finite after update 8"
-        r".* The last good checkpoint is update 4",
-    ):
-        quiet_run(settings(), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -321,92 +281,3 @@ def test_one_process_at_a_time(settings, tmp_path):
 
     with _alone_in(tmp_path), pytest.raises(RuntimeError, match="Another process is training in"):
         quiet_run(settings(), tmp_path)
-
-
-def test_optimiser_follows_its_schedule(settings):
-    gradient, parameter = jnp.array([3.0, -4.0]), jnp.zeros(2)
-
-    def sizes(**changes):
-        optimiser = _recipe.make_optimiser(settings(learning_rate=1.0, **changes))
-        state, found = optimiser.init(parameter), []
-        for _ in range(9):
-            update: Any
-            update, state = optimiser.update(gradient, state, parameter)
-            found.append(float(jnp.abs(update[0])))
-        return state, found
-
-    # Of a constant gradient, Adam's step is the learning rate.
-    _, found = sizes(warmup_steps=4)
-    np.testing.assert_allclose(found, [0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1], rtol=1e-4)
-    _, found = sizes(warmup_steps=4, steps=8, schedule="cosine")
-    cosine = 0.5 * (1 + np.cos(np.pi * np.arange(5) / 4))
-    np.testing.assert_allclose(found, [0, 0.25, 0.5, 0.75, *cosine], rtol=1e-4, atol=1e-6)
-    state, _ = sizes(clip_norm=1.0)
-    moments = [x for x in jax.tree.leaves(state) if getattr(x, "shape", None) == (2,)]
-    np.testing.assert_allclose(moments[0], (1 - 0.9**9) * gradient / 5, rtol=1e-4)
-
-
-def test_targets_are_guided_as_the_settings_say(settings):
-    guidances: Any = _recipe.target_guidance(
-        settings(target_method="qgf", target_weight=0.7, target_best_of_n=3)
-    )
-    policy = fg.FlowPolicy(lambda t, a, o: -a, (2,))
-    guided = fg.guide(policy, lambda o, a: jnp.sum(a), guidances)
-    assert guided.noise_shape == (3, 2)
-    by_hand = fg.guide(policy, lambda o, a: jnp.sum(a), [fg.qgf(0.7), fg.best_of_n(3)])
-    noise = jax.random.normal(jax.random.key(0), (3, 2))
-    np.testing.assert_array_equal(guided.from_noise(noise, None), by_hand.from_noise(noise, None))
-    assert _recipe.target_guidance(settings()) is None
-
-
-def test_presets():
-    paper = preset("paper", TASK)
-    assert (paper.hidden, paper.batch_size, paper.discount) == ((1024,) * 4, 1024, 0.999)
-    assert (paper.horizon, paper.steps) == (5, 500_000)
-    assert all(preset(name, TASK).task == TASK for name in PRESETS)
-    with pytest.raises(ValueError, match="Unknown preset 'large'"):
-        preset("large", TASK)
-
-
-def test_tensorboard(settings, tmp_path):
-    pytest.importorskip("tensorboardX")
-    quiet_run(settings(track=("tensorboard",)), tmp_path)
-    (events,) = (tmp_path / "tensorboard").glob("events*")
-    assert b"seed_0/policy/loss" in events.read_bytes()
-
-
-@pytest.mark.parametrize("name", ["wandb", "trackio"])
-def test_other_trackers(settings, tmp_path, monkeypatch, name):
-    """Against stand-ins for packages that need an account or a server."""
-    seen = []
-    closed = []
-    run_ = types.SimpleNamespace(
-        log=lambda values, step: seen.append((step, values)), finish=lambda: closed.append(True)
-    )
-    stand_in = types.SimpleNamespace(init=lambda **options: run_, **vars(run_))
-    monkeypatch.setitem(sys.modules, name, stand_in)
-    quiet_run(settings(track=(name,)), tmp_path / "with")
-    assert [step for step, _ in seen] == [4, 8] and "seed_0/policy/loss" in seen[0][1]
-    assert closed == [True]
-    monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ModuleNotFoundError, match=rf"pip install 'flowguide\[{name}\]'"):
-        quiet_run(settings(track=(name,)), tmp_path / "without")
-
-
-def test_metrics_that_cannot_be_written_wait(tmp_path):
-    from flowguide.train._metrics import Metrics
-
-    told = []
-    file = tmp_path / "metrics.jsonl"
-    file.write_text('{"step": 1, "seed": 0}\n{"step": 2, "seed": 0}\n{"step": 3, "se')
-    metrics = Metrics(file, step=1, settings={}, tell=told.append)
-    # What came after the checkpoint, and half a line, are gone.
-    assert [line["step"] for line in read_metrics(file)] == [1]
-    file.rename(tmp_path / "aside")
-    file.mkdir()
-    metrics.write(2, 0, {"loss": 1.0})
-    assert "could not be written" in told[0]
-    file.rmdir()
-    (tmp_path / "aside").rename(file)
-    metrics.write(3, 0, {"loss": 2.0})
-    assert [line["step"] for line in read_metrics(file)] == [1, 2, 3]

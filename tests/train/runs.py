@@ -1,0 +1,12 @@
+"""What the tests of whole runs share."""
+
+from flowguide.train import run
+
+NAME = "pointmaze-medium-navigate-v0"
+TASK = "pointmaze-medium-navigate-singletask-task1-v0"
+
+
+def quiet_run(settings, out):
+    told = []
+    run(settings, out, tell=told.append, shown=False)
+    return told
