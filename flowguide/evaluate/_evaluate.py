@@ -19,6 +19,8 @@ from ._episodes import Episode
 from ._player import GO_ON, MakePlayer, player_spaces, told_success
 from ._workers import Lost, Workers
 
+# More would fill the policy's batch better; a cube's worker takes 450 MB.
+WORKERS_PER_CORE = 4
 # How often an episode is tried whose worker dies or hangs.
 MAX_ATTEMPTS = 3
 
@@ -79,7 +81,7 @@ def evaluate(
     or an environment that is unknown or has no Box of actions.
     """
     agents = [agents] if isinstance(agents, Agent) else list(agents)
-    workers = as_positive_int("workers", workers or 4 * len(os.sched_getaffinity(0)))
+    workers = as_positive_int("workers", workers or WORKERS_PER_CORE * len(os.sched_getaffinity(0)))
     batch_size = as_positive_int("batch_size", batch_size or default_batch_size())
     done = {episode.key for episode in finished if episode.error is None}
     for agent in agents:
@@ -88,8 +90,8 @@ def evaluate(
     queue = deque(
         slot
         for agent in agents
-        for condition in sorted(conditions, key=lambda c: c.structure)
-        for seed in episode_seeds
+        for condition in sorted(set(conditions), key=lambda c: (c.structure, c))
+        for seed in dict.fromkeys(episode_seeds)
         if (slot := _Slot(agent, condition, seed, _name(environment), replan)).key not in done
     )
     if not queue:

@@ -20,7 +20,7 @@ from ._drawing import (
 )
 from ._findings import Compared, Tasks
 from ._plots import units_of
-from ._results import Tuned
+from ._results import TunedFolder
 from ._tables import number, thinned
 
 MAX_TASKS = 20
@@ -109,7 +109,7 @@ def draw_iqm(name: str, title: str, tasks: Tasks, styles: Styles) -> Picture | N
 def draw_tuned(
     name: str,
     title: str,
-    tuned: Tuned,
+    tuned: TunedFolder,
     validation: Sequence[Comparison],
     test: Sequence[Comparison],
 ) -> Picture | None:

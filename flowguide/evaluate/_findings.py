@@ -6,7 +6,7 @@ from ._conditions import Condition, UNGUIDED
 from ._cost import FLOW_STEPS
 from ._episodes import Episode
 from ._iqm import interquartile_difference, interquartile_mean, Scores
-from ._results import Group, Kind, Results, Tuned
+from ._results import Group, Kind, Results, TunedFolder
 from ._statistics import Estimate
 
 
@@ -71,7 +71,7 @@ class Findings:
 
     compared: list[Compared]
     tasks: list[Tasks]
-    tuned: list[tuple[Tuned, list[Comparison]]]
+    tuned: list[tuple[TunedFolder, list[Comparison]]]
     errors: list[Episode]
     duplicates: int
     flow_steps: int
@@ -92,7 +92,7 @@ def find(results: Results, *, flow_steps: int = FLOW_STEPS) -> Findings:
     )
 
 
-def _over_tasks(compared: Sequence[Compared], tuned: Sequence[Tuned]) -> list[Tasks]:
+def _over_tasks(compared: Sequence[Compared], tuned: Sequence[TunedFolder]) -> list[Tasks]:
     chosen = {(each.task, each.training): set(each.chosen) for each in tuned}
     together: dict[tuple[str, Kind], list[Compared]] = {}
     for each in compared:

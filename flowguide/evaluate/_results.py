@@ -7,10 +7,7 @@ from typing import Any, Literal
 
 from ._conditions import Condition
 from ._episodes import Episode, read_episodes
-
-TUNED_FILE = "tuned.json"
-VALIDATION_FILE = "validation.jsonl"
-TEST_FILE = "test.jsonl"
+from ._tune import TEST_FILE, TUNED_FILE, VALIDATION_FILE
 
 Kind = Literal["played", "test"]
 
@@ -34,7 +31,7 @@ class Group:
 
 
 @dataclasses.dataclass(frozen=True)
-class Tuned:
+class TunedFolder:
     """What `flowguide tune` left of one task and one way of training.
 
     **Attributes:**
@@ -67,7 +64,7 @@ class Results:
     """
 
     groups: list[Group]
-    tuned: list[Tuned]
+    tuned: list[TunedFolder]
     duplicates: int
 
 
@@ -88,7 +85,7 @@ def read_results(files: Iterable[str | os.PathLike]) -> Results:
     if not paths:
         raise ValueError("A report needs at least one results file, or folder of flowguide tune.")
     played: list[Episode] = []
-    tuned: list[Tuned] = []
+    tuned: list[TunedFolder] = []
     duplicates = 0
     for path in paths:
         if path.is_dir():
@@ -116,7 +113,7 @@ def _read(path: Path) -> list[Episode]:
     return episodes
 
 
-def _read_tuned(folder: Path) -> tuple[Tuned, int]:
+def _read_tuned(folder: Path) -> tuple[TunedFolder, int]:
     file = folder / TUNED_FILE
     if not file.exists():
         raise ValueError(
@@ -136,10 +133,10 @@ def _read_tuned(folder: Path) -> tuple[Tuned, int]:
     if strange:
         raise ValueError(f"{file} is of {(task, training)}, its episodes of {sorted(strange)}.")
     group = Group(task, training, "test", test)
-    return Tuned(task, training, chosen, rounds, validation, group), first + second
+    return TunedFolder(task, training, chosen, rounds, validation, group), first + second
 
 
-def _check_tuned(tuned: Sequence[Tuned]) -> None:
+def _check_tuned(tuned: Sequence[TunedFolder]) -> None:
     seen: set[tuple[str, str]] = set()
     for each in tuned:
         name = each.task, each.training

@@ -142,15 +142,14 @@ def play_into(
     file.parent.mkdir(parents=True, exist_ok=True)
     found = read_episodes(file)
     _check_same(file, found, agents, task, replan)
-    asked = [
+    asked = dict.fromkeys(
         Episode(condition, agent.train_seed, seed, None, 0.0, 0, task, agent.training).key
         for agent in agents
         for condition in conditions
         for seed in episode_seeds
-    ]
-    wanted = set(asked)
+    )
     # Errors that are tried again are left out, and so is the half line of a killed process.
-    kept = {each.key: each for each in found if each.error is None or each.key not in wanted}
+    kept = {each.key: each for each in found if each.error is None or each.key not in asked}
     write_episodes(file, kept.values())
     finished = [kept[key] for key in asked if key in kept]
     tell(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from ._compare import Comparison
 from ._conditions import Condition
 from ._findings import Compared, Findings, Tasks
-from ._results import Group, Tuned
+from ._results import Group, TunedFolder
 from ._tables import amount, change, mark, number, rate, Table
 
 SHOWN_NAMES = 5
@@ -140,7 +140,7 @@ def _several_weights(rows: Sequence[Comparison]) -> bool:
 
 
 def _tuned_table(
-    tuned: Tuned, validation: Sequence[Comparison], rows: Sequence[Comparison]
+    tuned: TunedFolder, validation: Sequence[Comparison], rows: Sequence[Comparison]
 ) -> Table:
     before = {row.condition: row for row in validation}
     after = {row.condition: row for row in rows}

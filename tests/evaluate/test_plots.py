@@ -24,7 +24,7 @@ from flowguide.evaluate._figure_compute import draw_compute, MAX_AT_ONE_COST
 from flowguide.evaluate._figure_tasks import draw_iqm, draw_tasks, draw_tuned
 from flowguide.evaluate._figures import draw_changes, draw_weights, MAX_BARS
 from flowguide.evaluate._findings import find
-from flowguide.evaluate._results import Group, Results, Tuned
+from flowguide.evaluate._results import Group, Results, TunedFolder
 
 PNG = b"\x89PNG"
 
@@ -196,7 +196,7 @@ def test_several_tasks_and_what_was_chosen():
         for both in [play(FEW, episodes=6) + play(FEW, episodes=6, train_seed=1)]
     ]
     chosen = Condition("qgf", 10.0, 1, "kappa")
-    tuned = Tuned("d-v0", "", [chosen], [(3, 6)], groups[0].episodes, groups[1])
+    tuned = TunedFolder("d-v0", "", [chosen], [(3, 6)], groups[0].episodes, groups[1])
     findings = find(Results(groups, [], 0))
     styles = Styles(FEW)
     tasks = draw_tasks("name", "3 tasks", findings.compared, "kappa", styles)

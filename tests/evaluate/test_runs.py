@@ -81,7 +81,8 @@ def test_an_evaluation_goes_on_from_its_file(tmp_path):
     run = save_seeds(tmp_path / "run", 0, 1)
     file = tmp_path / "folder" / "episodes.jsonl"
     conditions = cross(["qgf"], kappas=[1.0, 5.0])
-    whole = evaluate_runs([run], conditions, 3, file, **OPTIONS)
+    # A condition that is given twice is played once.
+    whole = evaluate_runs([run], [*conditions, *conditions], 3, file, **OPTIONS)
     assert len(whole) == 18 and len({episode.key for episode in whole}) == 18
     text = file.read_text()
     # Half a line, and no third of the others, as a killed process leaves it; and an error.
