@@ -55,7 +55,7 @@ class Settings:
     networks: tuple[str, ...] = ("256x3", "512x4")
     """Hidden sizes, as WIDTHxDEPTH."""
 
-    workers_per_core: tuple[int, ...] = (4,)
+    workers_per_core: tuple[int, ...] = (8,)
     """Worker processes for each core."""
 
     groups: tuple[int, ...] = (2,)

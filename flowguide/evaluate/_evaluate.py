@@ -19,8 +19,8 @@ from ._episodes import Episode
 from ._player import GO_ON, MakePlayer, player_spaces, told_success
 from ._workers import Lost, Workers
 
-# More would fill the policy's batch better; a cube's worker takes 450 MB.
-WORKERS_PER_CORE = 4
+# Two groups of eight fill the batches of two cores. A worker of the cube takes 300 MB.
+WORKERS_PER_CORE = 8
 # How often an episode is tried whose worker dies or hangs.
 MAX_ATTEMPTS = 3
 
@@ -56,7 +56,7 @@ def evaluate(
         space, or a function that builds one and can be pickled.
     - `conditions`: what to compare.
     - `episode_seeds`: one episode of each agent and condition for each of them.
-    - `workers`: worker processes, each with an environment; by default 4 for each core.
+    - `workers`: worker processes, each with an environment; by default 8 for each core.
     - `replan`: how many actions of a chunk are played before the next is chosen; by default all.
     - `goal_conditioned`: observations are followed by the environment's goal, as policies that
         learnt from `flowguide.data.GoalWindows` expect; the environment's tasks take turns with

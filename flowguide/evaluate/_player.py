@@ -146,6 +146,7 @@ class MakePlayer:
             return _OnlySpaces(self.observation_space, self.action_space)
         start_worker()
         env = make_environment(self.environment)
+        _environments.give_back_memory()
         return EpisodePlayer(env, self.horizon, goal_conditioned=self.goal_conditioned)
 
     @property

@@ -49,6 +49,7 @@ class Workers:
         self._start()
 
     def _start(self) -> None:
+        self._is_broken = False
         worker_context()
         try:
             self._env = gymnasium.vector.AsyncVectorEnv(
@@ -74,7 +75,8 @@ class Workers:
         try:
             self._env.step_async({"actions": actions, "seed": seeds})
         except (BrokenPipeError, ConnectionResetError):
-            pass  # A worker died; `receive` finds out which.
+            # Those after the dead one were sent nothing: `receive` must not wait for them.
+            self._is_broken = True
 
     def receive(self) -> Outcome:
         """What the step gave.
@@ -83,27 +85,25 @@ class Workers:
 
         `Lost` if a worker died or has not answered in time.
         """
+        if self._is_broken:
+            self._replace_dead()
         self._wait()
         try:
             observations, _, terminated, _, infos = self._env.step_wait()
         except (EOFError, ConnectionResetError):
-            # The pipe of a dead worker is found closed a moment before its end is known.
             self._replace_dead()
         return Outcome(observations, terminated, infos)
 
     def _wait(self) -> None:
+        """Until every worker has answered. A dead one's pipe counts as an answer: its end."""
         deadline = time.monotonic() + self._timeout
-        processes = self._env.processes
-        pipes = list(self._env.parent_pipes)
-        while pipes:
-            left = max(0.0, deadline - time.monotonic())
-            ready = wait([*pipes, *(process.sentinel for process in processes)], left)
-            if any(process.sentinel in ready for process in processes):
-                self._replace_dead()
-            if not ready:
-                silent = [i for i, pipe in enumerate(self._env.parent_pipes) if pipe in pipes]
-                self._replace(silent, f"its worker did not answer for {self._timeout:g} s")
-            pipes = [pipe for pipe in pipes if pipe not in ready]
+        silent = [
+            i
+            for i, pipe in enumerate(self._env.parent_pipes)
+            if not pipe.poll(max(0.0, deadline - time.monotonic()))
+        ]
+        if silent:
+            self._replace(silent, f"its worker did not answer for {self._timeout:g} s")
 
     def _replace_dead(self) -> NoReturn:
         wait([process.sentinel for process in self._env.processes], self._timeout)
