@@ -113,7 +113,8 @@ def give_back_memory() -> None:
     import mujoco
 
     gc.collect()
-    mujoco.mj_clearCache(mujoco.mj_getCache())
+    parsed: Any = mujoco  # Its type stubs lack the cache.
+    parsed.mj_clearCache(parsed.mj_getCache())
     # Only glibc has it.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
