@@ -1,20 +1,18 @@
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ._velocity import called_with, shown
-
-Critic: TypeAlias = Callable[..., Array]
-"""Any callable `critic(observation, action) -> scalar`, differentiable in `action`. Unbatched."""
+from ._critic_arithmetic import CriticArithmetic
+from ._critic_value import Critic as Critic, evaluate as evaluate
 
 _REDUCTIONS: dict[str, Callable[[Array], Array]] = {"min": jnp.min, "mean": jnp.mean}
 
 
-class Ensemble(eqx.Module):
+class Ensemble(CriticArithmetic):
     """K critics that act as one.
 
     ```python
@@ -88,7 +86,7 @@ def safe_std(values: Float[Array, " K"]) -> Float[Array, ""]:
     return jnp.where(is_spread, jnp.sqrt(jnp.where(is_spread, variance, 1)), 0)
 
 
-class NoiseConditionedCritic(eqx.Module):
+class NoiseConditionedCritic(CriticArithmetic):
     r"""A critic that knows how noisy an action is: $Q(o, a_t, t)$, with $t = 1$ for a clean one.
 
     It is a critic like any other, of clean actions. Gradient guidance that asks about the noisy
@@ -118,22 +116,6 @@ class CriticGradient(eqx.Module):
     value: Float[Array, ""]
     members: Float[Array, " K"]
     gradient: Float[Array, "*action"]
-
-
-def evaluate(critic: Critic, observation: PyTree, action: Float[Array, "*action"]) -> Array:
-    """`critic(observation, action)`, refused with a clear error unless it is one number."""
-    try:
-        value = critic(observation, action)
-    except Exception as error:
-        error.add_note(called_with("critic", observation=observation, action=action))
-        raise
-    if getattr(value, "shape", None) != ():
-        raise ValueError(
-            f"critic(observation, action) returned {shown(value)}, but a critic returns one "
-            "number, of shape (). Several critics go into flowguide.Ensemble. "
-            + called_with("critic", observation=observation, action=action)
-        )
-    return value
 
 
 def critic_gradient(
