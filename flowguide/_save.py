@@ -13,6 +13,8 @@ from jaxtyping import ArrayLike
 from safetensors import SafetensorError
 from safetensors.flax import load_file, save_file
 
+from ._checks import is_int
+from ._classifier_free import ClassifierFreeVelocity
 from ._critic import Ensemble, NoiseConditionedCritic, Pessimism
 from ._files import replace_file
 from ._policy import FlowPolicy
@@ -29,7 +31,10 @@ FORMAT = 1
 
 # The closed list: a file names one of these, and nothing else is ever constructed.
 _NETWORKS: dict[str, tuple[type, tuple[str, ...]]] = {
-    "VelocityMLP": (VelocityMLP, ("observation_size", "action_shape", "hidden", "compute_dtype")),
+    "VelocityMLP": (
+        VelocityMLP,
+        ("observation_size", "action_shape", "hidden", "num_labels", "compute_dtype"),
+    ),
     "CriticMLP": (
         CriticMLP,
         ("observation_size", "action_shape", "hidden", "noisy", "compute_dtype"),
@@ -207,6 +212,13 @@ def _describe(part: Any, where: str) -> dict[str, Any]:
         }
     if type(part) is ReversedVelocity:
         return {"class": kind, "velocity": _describe(part.velocity, f"{where}.velocity")}
+    if type(part) is ClassifierFreeVelocity:
+        return {
+            "class": kind,
+            "velocity": _describe(part.velocity, f"{where}.velocity"),
+            "condition": _as_label(part.condition, f"{where}.condition"),
+            "null": _as_label(part.null, f"{where}.null"),
+        }
     if type(part) is NoiseConditionedCritic:
         return {"class": kind, "critic": _describe(part.critic, f"{where}.critic")}
     if part is None:
@@ -224,12 +236,21 @@ def _describe(part: Any, where: str) -> dict[str, Any]:
         return described
     if kind in _NETWORKS and type(part) is _NETWORKS[kind][0]:
         return {"class": kind, **{name: getattr(part, name) for name in _NETWORKS[kind][1]}}
-    parts = (FlowPolicy, ReversedVelocity, Ensemble, NoiseConditionedCritic)
+    parts = (
+        *(FlowPolicy, ReversedVelocity, ClassifierFreeVelocity),
+        *(Ensemble, NoiseConditionedCritic),
+    )
     known = sorted([*_NETWORKS, *(each.__name__ for each in parts)])
     raise ValueError(
         f"{where} is a {kind}, which cannot be saved: expected one of {known}. Of a guided policy, "
         "save the policy that flowguide.guide was given."
     )
+
+
+def _as_label(label: Any, where: str) -> int:
+    if not is_int(label):
+        raise ValueError(f"{where} cannot be saved: expected a label, an integer, got {label!r}.")
+    return int(label)
 
 
 def _describe_reduction(reduction: Any, where: str) -> Any:
@@ -280,6 +301,9 @@ def _construct(description: Any, where: str) -> Any:
         )
     if kind == "ReversedVelocity":
         return ReversedVelocity(_construct(description["velocity"], f"{where}.velocity"))
+    if kind == "ClassifierFreeVelocity":
+        velocity = _construct(description["velocity"], f"{where}.velocity")
+        return ClassifierFreeVelocity(velocity, description["condition"], description["null"])
     if kind == "Ensemble" and "members" in description:
         members = enumerate(description["members"])
         members = [_construct(member, f"{where}.members.{i}") for i, member in members]

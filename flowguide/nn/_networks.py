@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
@@ -20,6 +21,8 @@ class VelocityMLP(eqx.Module):
     - `observation_size`: the size of the (flat) observation.
     - `action_shape`: the shape of the action, such as `(5,)` or `(horizon, 5)`.
     - `hidden`: the hidden sizes. All hidden layers but the last are normalised.
+    - `num_labels`: if above 0, the observation is `(observation, label)` with a label from 0 to
+        `num_labels - 1`, or -1 for none; see `flowguide.ClassifierFreeVelocity`.
     - `compute_dtype`: as for `MLP`.
     - `key`: for the initialisation.
 
@@ -32,6 +35,7 @@ class VelocityMLP(eqx.Module):
     observation_size: int = eqx.field(static=True)
     action_shape: tuple[int, ...] = eqx.field(static=True)
     hidden: tuple[int, ...] = eqx.field(static=True)
+    num_labels: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -39,14 +43,16 @@ class VelocityMLP(eqx.Module):
         action_shape: Sequence[int],
         hidden: Sequence[int] = (512, 512, 512, 512),
         *,
+        num_labels: int = 0,
         compute_dtype: str = "float32",
         key: PRNGKeyArray,
     ):
         self.observation_size = as_positive_int("observation_size", observation_size)
         self.action_shape = as_shape("action_shape", action_shape)
         self.hidden = as_shape("hidden", hidden)
+        self.num_labels = int(num_labels)
         size = jnp.empty(self.action_shape).size
-        in_size = self.observation_size + size + TIME_SIZE
+        in_size = self.observation_size + size + TIME_SIZE + self.num_labels
         self.mlp = MLP(
             in_size, size, self.hidden, norm_last=False, compute_dtype=compute_dtype, key=key
         )
@@ -59,11 +65,21 @@ class VelocityMLP(eqx.Module):
         self,
         t: Float[ArrayLike, ""],
         action: Float[Array, "*action"],
-        observation: Float[Array, " observation"],
+        observation: PyTree,
     ) -> Float[Array, "*action"]:
+        label = []
+        if self.num_labels:
+            if not isinstance(observation, tuple):
+                raise ValueError(
+                    "A VelocityMLP with labels is asked about (observation, label), and got the "
+                    f"observation {shown(observation)}: flowguide.ClassifierFreeVelocity adds them."
+                )
+            observation, number = observation
+            # All zeros for -1.
+            label = [jax.nn.one_hot(number, self.num_labels, dtype=action.dtype)]
         check_shapes(self, observation, action)
         time = sinusoidal_embedding(t, TIME_SIZE)
-        out = self.mlp(jnp.concatenate([observation, action.reshape(-1), time]))
+        out = self.mlp(jnp.concatenate([observation, action.reshape(-1), time, *label]))
         return out.reshape(self.action_shape)
 
 

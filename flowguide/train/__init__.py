@@ -1,5 +1,6 @@
 from ._best import Best as Best
 from ._bootstrapped import Bootstrapped as Bootstrapped, BootstrappedState as BootstrappedState
+from ._conditioned import Conditioned as Conditioned, ConditionedState as ConditionedState
 from ._critic import critic_loss as critic_loss
 from ._flow_matching import (
     flow_matching_loss as flow_matching_loss,
