@@ -5,7 +5,24 @@ from typing import Any, TypeAlias
 from jaxtyping import PyTree
 
 from ._critic import Critic
-from ._guidance import best_of_n, bptt, grad_step, ode, ood, qgf, qgf_jacobian, robust_q
+from ._guidance import (
+    beam,
+    best_of_n,
+    bptt,
+    cfg,
+    grad_step,
+    guided_action_flow,
+    noise_ascent,
+    ode,
+    ood,
+    posterior,
+    qgf,
+    qgf_jacobian,
+    qgf_orthogonal,
+    qgf_regularised,
+    robust_q,
+    trust_region,
+)
 from ._policy import AbstractPolicy
 from ._unit import DEFAULT_KAPPA, weight_unit
 
@@ -14,11 +31,19 @@ Guidance: TypeAlias = Callable[[Any, Critic], Any]
 METHODS: dict[str, Callable[..., Guidance]] = {
     "qgf": qgf,
     "qgf_jacobian": qgf_jacobian,
+    "qgf_regularised": qgf_regularised,
+    "qgf_orthogonal": qgf_orthogonal,
+    "posterior": posterior,
     "ode": ode,
     "bptt": bptt,
     "ood": ood,
     "robust_q": robust_q,
+    "guided_action_flow": guided_action_flow,
+    "cfg": cfg,
+    "trust_region": trust_region,
     "best_of_n": best_of_n,
+    "beam": beam,
+    "noise_ascent": noise_ascent,
     "grad_step": grad_step,
 }
 

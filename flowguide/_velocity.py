@@ -67,6 +67,16 @@ def velocity_step(
             value=step.value,
             is_finite=step.is_finite & below.is_finite,
         )
+    return unguided_step(velocity, t, action, observation)
+
+
+def unguided_step(
+    velocity: VelocityField,
+    t: Float[ArrayLike, ""],
+    action: Float[Array, "*action"],
+    observation: PyTree,
+) -> VelocityStep:
+    """The velocity, to which nothing is added here."""
     return VelocityStep(
         velocity=velocity(t, action, observation),
         guidance=jnp.zeros_like(action),

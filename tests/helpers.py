@@ -25,6 +25,9 @@ GRADIENT_METHODS = {
     "ode": fg.ode,
     "bptt": fg.bptt,
     "ood": fg.ood,
+    "qgf_regularised": fg.qgf_regularised,
+    "qgf_orthogonal": fg.qgf_orthogonal,
+    "posterior": fg.posterior,
 }
 
 # One guidance of each kind, and combinations of them.
@@ -34,10 +37,17 @@ GUIDANCES = {
     "qgf weight of t": fg.qgf(lambda t: 1 - t),
     "qgf clipped": fg.qgf(0.3, shaping=optax.clip_by_global_norm(0.1)),
     "qgf gated": fg.qgf(0.3, gate=fg.DisagreementGate(scale=2.0, floor=0.1)),
+    "qgf of the score": fg.qgf(fg.ScoreWeight(0.3, cap=5.0)),
+    "qgf in an interval": fg.qgf(fg.WeightInterval(0.3, 0.2, 0.7)),
+    "guided_action_flow": fg.guided_action_flow(2.0, scale=2.0, floor=0.1),
+    "trust_region": fg.trust_region(fg.qgf(0.3), radius=0.2),
     "best_of_n": fg.best_of_n(3),
+    "beam": fg.beam(3, keep=2, levels=(0.3, 0.6)),
+    "noise_ascent": fg.noise_ascent(0.1, steps=2),
     "grad_step": fg.grad_step(0.1, steps=2),
     "grad_step sign": fg.grad_step(0.1, steps=2, sign=True),
     "qgf then best_of_n": [fg.qgf(0.3), fg.best_of_n(3)],
+    "qgf then beam": [fg.qgf(0.3), fg.beam(2, levels=(0.5,))],
     "qgf then qgf_jacobian": [fg.qgf(0.3), fg.qgf_jacobian(0.2)],
 }
 

@@ -15,6 +15,11 @@ class AbstractEstimate(eqx.Module):
         """The same estimate in a form that can be differentiated twice; None if it already can."""
         return None
 
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one clean action, or several with a leading axis."""
+        return True
+
     def cleanness(self, t: Float[ArrayLike, ""]) -> float | Float[ArrayLike, ""]:
         """How clean the estimate is, as a time: 1 for a clean action. Noise-conditioned critics ask
         for it."""
@@ -31,8 +36,10 @@ class AbstractEstimate(eqx.Module):
         t: Float[ArrayLike, ""],
         action: Float[Array, "*action"],
         observation: PyTree,
-    ) -> tuple[Float[Array, "*action"], Float[Array, "*action"]]:
+    ) -> tuple[Float[Array, "*clean"], Float[Array, "*action"]]:
         """Returns the estimate and the velocity at `(t, action)`.
+
+        The estimate has the shape `(*action)`, or `(K, *action)` unless it `is_single`.
 
         The velocity is returned with it because the guided field needs both, and a policy that is
         a black box should be asked once.

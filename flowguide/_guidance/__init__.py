@@ -1,5 +1,7 @@
 from .base import AbstractGuidance as AbstractGuidance
+from .beam import Beam as Beam, beam as beam, BeamPolicy as BeamPolicy
 from .best_of_n import best_of_n as best_of_n, BestOfN as BestOfN, BestOfNPolicy as BestOfNPolicy
+from .cfg import cfg as cfg, ClassifierFree as ClassifierFree
 from .gate import DisagreementGate as DisagreementGate
 from .grad_step import (
     grad_step as grad_step,
@@ -7,11 +9,28 @@ from .grad_step import (
     GradStepPolicy as GradStepPolicy,
 )
 from .gradient import GradientGuidance as GradientGuidance, GuidedVelocity as GuidedVelocity
+from .guided_action_flow import (
+    guided_action_flow as guided_action_flow,
+    GuidedActionFlow as GuidedActionFlow,
+)
 from .methods import (
     bptt as bptt,
     ode as ode,
     ood as ood,
+    posterior as posterior,
     qgf as qgf,
     qgf_jacobian as qgf_jacobian,
+    qgf_orthogonal as qgf_orthogonal,
+    qgf_regularised as qgf_regularised,
     robust_q as robust_q,
+)
+from .noise_ascent import (
+    noise_ascent as noise_ascent,
+    NoiseAscent as NoiseAscent,
+    NoiseAscentPolicy as NoiseAscentPolicy,
+)
+from .trust_region import (
+    trust_region as trust_region,
+    TrustRegion as TrustRegion,
+    TrustRegionPolicy as TrustRegionPolicy,
 )

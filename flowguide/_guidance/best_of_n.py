@@ -42,9 +42,7 @@ class BestOfNPolicy(AbstractPolicy):
         return jax.tree.map(lambda x: x[winner], traces)
 
     def _winner(self, actions: Float[Array, "n *action"], observation: PyTree) -> Int[Array, ""]:
-        values = jax.vmap(evaluate, in_axes=(None, None, 0))(self.critic, observation, actions)
-        # argmax would call NaN the largest value.
-        return jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))
+        return jnp.argmax(values_of(self.critic, actions, observation))
 
     def _check(self, noise: Array) -> None:
         if np.shape(noise) != self.noise_shape:
@@ -52,6 +50,14 @@ class BestOfNPolicy(AbstractPolicy):
                 f"noise has shape {np.shape(noise)}, but best_of_n({self.n}) takes one noise for "
                 f"each candidate: noise_shape is {self.noise_shape}."
             )
+
+
+def values_of(
+    critic: Critic, actions: Float[Array, "n *action"], observation: PyTree
+) -> Float[Array, " n"]:
+    """The value of each action; NaN, which argmax would call the largest, is the lowest."""
+    values = jax.vmap(evaluate, in_axes=(None, None, 0))(critic, observation, actions)
+    return jnp.where(jnp.isnan(values), -jnp.inf, values)
 
 
 class BestOfN(AbstractGuidance):

@@ -9,8 +9,8 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from .._checks import as_positive_int
 from .._critic import Critic, critic_gradient
 from .._policy import AbstractPolicy, Trace
+from .._schedule import as_weight
 from .base import AbstractGuidance
-from .gradient import as_weight
 
 
 class GradStepPolicy(AbstractPolicy):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
@@ -18,7 +19,8 @@ from .._critic import Critic, critic_gradient, Ensemble, NoiseConditionedCritic
 from .._estimate import AbstractEstimate
 from .._jacobian import AbstractJacobian
 from .._policy import FlowPolicy
-from .._velocity import AbstractGuidedVelocity, VelocityField, VelocityStep
+from .._schedule import as_weight, weight_at, WeightInterval
+from .._velocity import AbstractGuidedVelocity, unguided_step, VelocityField, VelocityStep
 from .base import AbstractGuidance
 
 
@@ -100,27 +102,39 @@ class GradientGuidance(AbstractGuidance):
         self,
         critic: Critic,
         t: Float[ArrayLike, ""],
-        clean_action: Float[Array, "*action"],
+        clean_action: Float[Array, "*clean"],
         observation: PyTree,
-        pullback: Callable[[Array], Array],
+        pullback: Callable[[Array], Float[Array, "*action"]],
     ) -> tuple[Float[Array, "*action"], Float[Array, ""]]:
-        """The term that is added to the velocity, and the critic's value at the clean action."""
+        """The term that is added to the velocity, and the critic's value at the clean action.
+
+        `pullback` takes a gradient of the clean action's shape to one of the noisy action's. If
+        there are several clean actions, their mean value counts.
+        """
         cleanness = jnp.asarray(self.estimate.cleanness(t))
-        critic_at_clean = critic_gradient(critic, observation, clean_action, cleanness)
-        gradient: Any = pullback(critic_at_clean.gradient)
+
+        def at(clean_action):
+            return critic_gradient(critic, observation, clean_action, cleanness)
+
+        if self.estimate.is_single:
+            at_clean = at(clean_action)
+            gradient: Any = pullback(at_clean.gradient)
+        else:
+            at_each = jax.vmap(at)(clean_action)
+            at_clean = jax.tree.map(lambda x: jnp.mean(x, axis=0), at_each)
+            gradient = pullback(at_each.gradient / len(clean_action))
         if self.shaping is not None:
             gradient, _ = self.shaping.update(gradient, self.shaping.init(gradient))
-        weight = self.weight(jnp.asarray(t)) if callable(self.weight) else self.weight
-        factor = jnp.asarray(weight, gradient.dtype)
+        factor = jnp.asarray(weight_at(self.weight, t), gradient.dtype)
         if self.gate is not None:
-            factor = factor * self.gate(critic_at_clean.members)
+            factor = factor * self.gate(at_clean.members)
         if not broadcasts_to(factor.shape, gradient.shape):
             raise ValueError(
                 f"The weight has shape {factor.shape}, which does not broadcast to the action "
                 f"shape {gradient.shape}. For a batch of weights use jax.vmap."
             )
         term = jnp.broadcast_to(factor, gradient.shape) * gradient
-        return term, critic_at_clean.value
+        return term, at_clean.value
 
 
 class GuidedVelocity(AbstractGuidedVelocity):
@@ -137,11 +151,25 @@ class GuidedVelocity(AbstractGuidedVelocity):
     def step(
         self, t: Float[ArrayLike, ""], action: Float[Array, "*action"], observation: PyTree
     ) -> VelocityStep:
+        weight = self.guidance.weight
+        if isinstance(weight, WeightInterval):
+            return jax.lax.cond(
+                weight.is_inside(t),
+                lambda: self._guided(t, action, observation),
+                lambda: unguided_step(self.base, t, action, observation),
+            )
+        return self._guided(t, action, observation)
+
+    def _guided(
+        self, t: Float[ArrayLike, ""], action: Float[Array, "*action"], observation: PyTree
+    ) -> VelocityStep:
         guidance = self.guidance
         clean_action, velocity, pullback = guidance.jacobian(
             lambda a: guidance.estimate(self.policy, t, a, observation), action
         )
         term, value = guidance.term(self.critic, t, clean_action, observation, pullback)
+        if not guidance.estimate.is_single:
+            clean_action = jnp.mean(clean_action, axis=0)
         is_finite = jnp.all(jnp.isfinite(term))
         if guidance.debug:
             term = eqx.error_if(term, ~is_finite, "flowguide: the guidance term is not finite.")
@@ -186,14 +214,3 @@ def _(residuals, cotangent, perturbed, inputs):
     _, pullback = eqx.filter_vjp(slow, moving)
     (gradient,) = pullback(cotangent)
     return gradient
-
-
-def as_weight(weight: Any) -> Any:
-    if callable(weight):
-        return weight
-    array = jnp.asarray(weight)
-    if not jnp.issubdtype(array.dtype, jnp.number) or jnp.iscomplexobj(array):
-        raise ValueError(
-            f"weight must be a real number, an array of them or a callable of t, got {weight!r}."
-        )
-    return array.astype(jnp.result_type(float))

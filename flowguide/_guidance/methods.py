@@ -4,10 +4,15 @@ from collections.abc import Callable
 
 import diffrax
 import optax
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
-from .._estimate import NoisyAction, OneStepEstimate, RolloutEstimate
-from .._jacobian import DroppedJacobian, ExactJacobian
+from .._estimate import NoisyAction, OneStepEstimate, PosteriorEstimate, RolloutEstimate
+from .._jacobian import (
+    DroppedJacobian,
+    ExactJacobian,
+    OrthogonalJacobian,
+    RegularisedJacobian,
+)
 from .gradient import GradientGuidance
 
 
@@ -130,6 +135,106 @@ def qgf_jacobian(
     """
     return GradientGuidance(
         OneStepEstimate(), ExactJacobian(), weight, shaping=shaping, gate=gate, debug=debug
+    )
+
+
+def qgf_regularised(
+    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    *,
+    mix: ArrayLike = 0.5,
+    shaping: optax.GradientTransformation | None = None,
+    gate: Callable[[Array], Array] | None = None,
+    debug: bool = False,
+) -> GradientGuidance:
+    r"""Between `qgf` and `qgf_jacobian`: $v + w\,((1 - \lambda) I + \lambda J)^\top \nabla Q$.
+
+    $J$ is the Jacobian of the one-step estimate $\hat a$ in $a_t$, and $\nabla Q$ is at $\hat a$.
+
+    **Arguments:**
+
+    - `mix`: $\lambda$ in [0, 1], how much of the Jacobian there is; an array leaf.
+    - `weight`, `shaping`, `gate`, `debug`: as in `flowguide.GradientGuidance`.
+
+    **Returns:**
+
+    A `flowguide.GradientGuidance`. Each evaluation of the guided velocity costs 1 velocity with
+    its vector-Jacobian product and 1 critic gradient.
+
+    Source: the regularised Jacobian among QGF's variants (arXiv 2606.11087); see `flowguide.qgf`.
+    """
+    return GradientGuidance(
+        *(OneStepEstimate(), RegularisedJacobian(mix), weight),
+        shaping=shaping,
+        gate=gate,
+        debug=debug,
+    )
+
+
+def qgf_orthogonal(
+    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    *,
+    shaping: optax.GradientTransformation | None = None,
+    gate: Callable[[Array], Array] | None = None,
+    debug: bool = False,
+) -> GradientGuidance:
+    r"""`qgf_jacobian` with the gradient only turned: $v + w\,(U V^\top)^\top \nabla Q(o, \hat a)$.
+
+    $J = U S V^\top$ is the Jacobian of the one-step estimate, whose polar factor $U V^\top$ is the
+    nearest orthogonal map: the gradient keeps the length that it has in `qgf`.
+
+    **Arguments:**
+
+    - `weight`, `shaping`, `gate`, `debug`: as in `flowguide.GradientGuidance`.
+
+    **Returns:**
+
+    A `flowguide.GradientGuidance`. Each evaluation of the guided velocity costs 1 velocity, a
+    vector-Jacobian product for each entry of the action, a singular value decomposition and 1
+    critic gradient.
+
+    Source: the orthogonal Jacobian among QGF's variants (arXiv 2606.11087); see `flowguide.qgf`.
+    """
+    return GradientGuidance(
+        OneStepEstimate(), OrthogonalJacobian(), weight, shaping=shaping, gate=gate, debug=debug
+    )
+
+
+def posterior(
+    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    *,
+    num_samples: int = 4,
+    key: PRNGKeyArray | None = None,
+    shaping: optax.GradientTransformation | None = None,
+    gate: Callable[[Array], Array] | None = None,
+    debug: bool = False,
+) -> GradientGuidance:
+    r"""The critic's gradient averaged over several clean actions.
+
+    $$v + \frac wK \sum_k \nabla Q(o, \hat a_k)$$
+
+    Each $\hat a_k$ is the one-step estimate after a second look, from the first estimate with new
+    noise; see `flowguide.PosteriorEstimate`. Between `qgf` and `ode` in cost.
+
+    **Arguments:**
+
+    - `num_samples`: K, at least 1.
+    - `key`: of the K noises, which are the same in all steps; None for `jax.random.key(0)`.
+    - `weight`, `shaping`, `gate`, `debug`: as in `flowguide.GradientGuidance`. A gate reads the
+        members' mean values over the K actions.
+
+    **Returns:**
+
+    A `flowguide.GradientGuidance`. Each evaluation of the guided velocity costs `1 + K` velocities
+    and `K` critic gradients.
+
+    Source: guidance by posterior samples of clean actions, as QPILOTS-M has it (arXiv 2606.14801);
+    theirs come from a network that is trained for it, these from the policy itself.
+    """
+    return GradientGuidance(
+        *(PosteriorEstimate(num_samples, key), DroppedJacobian(), weight),
+        shaping=shaping,
+        gate=gate,
+        debug=debug,
     )
 
 

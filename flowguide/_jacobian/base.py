@@ -19,7 +19,7 @@ class AbstractJacobian(eqx.Module):
         estimate: Callable[[Array], tuple[Array, Array]],
         action: Float[Array, "*action"],
     ) -> tuple[
-        Float[Array, "*action"], Float[Array, "*action"], Callable[[Array], Float[Array, "*action"]]
+        Float[Array, "*clean"], Float[Array, "*action"], Callable[[Array], Float[Array, "*action"]]
     ]:
         """Evaluates an estimate at an action.
 
@@ -30,6 +30,6 @@ class AbstractJacobian(eqx.Module):
 
         **Returns:**
 
-        The clean action, the velocity, and a function from a gradient at the clean action to one
-        at the noisy action.
+        The clean action (or several, with a leading axis), the velocity, and a function from a
+        gradient of the clean action's shape to one at the noisy action.
         """

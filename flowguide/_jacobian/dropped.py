@@ -1,3 +1,5 @@
+from jaxtyping import Array, Float
+
 from .base import AbstractJacobian
 
 
@@ -10,4 +12,9 @@ class DroppedJacobian(AbstractJacobian):
 
     def __call__(self, estimate, action):
         clean_action, velocity = estimate(action)
-        return clean_action, velocity, lambda gradient: gradient
+        return clean_action, velocity, lambda gradient: self.pullback(gradient, action)
+
+    @staticmethod
+    def pullback(gradient: Array, action: Float[Array, "*action"]) -> Float[Array, "*action"]:
+        """The gradient itself; the sum of them where there are several clean actions."""
+        return gradient.reshape(-1, *action.shape).sum(0)

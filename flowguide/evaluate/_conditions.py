@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import inspect
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -56,6 +57,9 @@ class Condition:
                 f"{self.method!r} has no weight, got {self.weight} in the unit {self.unit!r}."
             )
 
+        if self.method == "cfg" and self.unit != "raw":
+            raise ValueError(f"'cfg' asks no critic, so its weights have no unit {self.unit!r}.")
+
     @property
     def has_weight(self) -> bool:
         return self.method not in (UNGUIDED, BEST_OF_N)
@@ -82,8 +86,9 @@ class Condition:
 
 @functools.cache
 def known_methods() -> list[str]:
-    # `grad_step` has a step size and a number of steps, and no weight.
-    return [UNGUIDED, *sorted(set(METHODS) - {"grad_step"})]
+    """What a condition can name: methods of one weight. Others have their own options."""
+    weighted = [name for name in METHODS if "weight" in inspect.signature(METHODS[name]).parameters]
+    return [UNGUIDED, *sorted([BEST_OF_N, *weighted])]
 
 
 def cross(
@@ -140,7 +145,9 @@ def apply(structure: tuple[str, int, bool], weight: Any, policy: Any, critic: Cr
     method, n, normalised = structure
     if critic is None:
         return policy
-    if method not in (UNGUIDED, BEST_OF_N):
+    if method == "cfg":
+        policy = guide(policy, critic, method, weight=weight)
+    elif method not in (UNGUIDED, BEST_OF_N):
         shaping = optax.normalize_by_update_norm() if normalised else None
         policy = guide(policy, critic, method, weight=weight, shaping=shaping)
     return guide(policy, critic, best_of_n(n)) if n > 1 or method == BEST_OF_N else policy

@@ -1,0 +1,131 @@
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from .._checks import as_positive_int
+from .._critic import Critic
+from .._policy import AbstractPolicy, FlowPolicy, Trace
+from .base import AbstractGuidance
+from .best_of_n import values_of
+
+
+class BeamPolicy(AbstractPolicy):
+    """A beam search over the actions of a flow policy. Made by `flowguide.beam`."""
+
+    policy: FlowPolicy
+    critic: Critic
+    guidance: "Beam"
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.policy.bounds
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        rounds = 1 + len(self.guidance.levels)
+        return (rounds, self.guidance.n, *self.policy.noise_shape)
+
+    @eqx.filter_jit
+    def from_noise(
+        self, noise: Float[Array, "rounds n *noise"], observation: PyTree
+    ) -> Float[Array, "*action"]:
+        if np.shape(noise) != self.noise_shape:
+            raise ValueError(
+                f"noise has shape {np.shape(noise)}, but a beam takes one noise for each candidate "
+                f"of each round: noise_shape is {self.noise_shape}."
+            )
+        actions = jax.vmap(self.policy.from_noise, in_axes=(0, None))(noise[0], observation)
+        kept, values = self._keep(actions, self._values(actions, observation))
+        for fresh, level in zip(noise[1:], self.guidance.levels, strict=True):
+            candidates = self._go_on(kept, fresh, level, observation)
+            found = self._values(candidates, observation)
+            kept, values = self._keep(
+                jnp.concatenate([kept, candidates]), jnp.concatenate([values, found])
+            )
+        return kept[0]
+
+    @eqx.filter_jit
+    def trace(self, noise: Float[Array, "rounds n *noise"], observation: PyTree) -> Trace:
+        """The path of the first candidate; only its finished `action` is the winner."""
+        trace = self.policy.trace(noise[0, 0], observation)
+        return eqx.tree_at(lambda t: t.action, trace, self.from_noise(noise, observation))
+
+    def _keep(
+        self, actions: Float[Array, "m *action"], values: Float[Array, " m"]
+    ) -> tuple[Float[Array, "keep *action"], Float[Array, " keep"]]:
+        """The best, the best one first."""
+        values, best = jax.lax.top_k(values, self.guidance.keep)
+        return actions[best], values
+
+    def _go_on(
+        self, kept: Float[Array, "keep *action"], fresh: Array, level: float, observation: PyTree
+    ) -> Float[Array, "n *action"]:
+        """Candidates that are the kept ones with noise, denoised again."""
+
+        def one(noise, parent):
+            noisy = (1 - level) * noise + level * parent
+            return self.policy.finish(noisy, observation, t0=level)
+
+        parents = kept[jnp.arange(self.guidance.n) % self.guidance.keep]
+        return jax.vmap(one)(fresh, parents)
+
+    def _values(self, actions: Float[Array, "m *action"], observation: PyTree) -> Array:
+        return values_of(self.critic, actions, observation)
+
+
+class Beam(AbstractGuidance):
+    """The guidance that `flowguide.beam` makes."""
+
+    n: int = eqx.field(static=True)
+    keep: int = eqx.field(static=True)
+    levels: tuple[float, ...] = eqx.field(static=True)
+
+    def __call__(self, policy: Any, critic: Critic) -> BeamPolicy:
+        if not isinstance(policy, FlowPolicy):
+            raise ValueError(
+                "A beam denoises from the middle of a flow: it needs a flowguide.FlowPolicy, got a "
+                f"{type(policy).__name__}."
+            )
+        return BeamPolicy(policy, critic, self)
+
+
+def beam(n: int = 4, keep: int = 1, levels: Sequence[float] = (0.5,)) -> Beam:
+    r"""Best of n with a beam: keep the best, noise them again, denoise, and choose once more.
+
+    The first round is `flowguide.best_of_n(n)`. In each further one the best `keep` actions so far
+    are noised to a level $t$, $a_t = (1 - t)\,\epsilon + t\,a$, in turn until there are `n`, and
+    the flow goes on from there. What was kept stays in the running, so the value never falls.
+
+    **Arguments:**
+
+    - `n`: candidates in each round, at least 1.
+    - `keep`: how many of them go on, from 1 to `n`.
+    - `levels`: of each further round, the time in [0, 1] that it goes back to: near 0 a new
+        action, near 1 a small change. Steps of the flow are counted from there.
+
+    **Returns:**
+
+    A guidance for a `flowguide.FlowPolicy`, guided or not. Its noise has the shape
+    `(1 + len(levels), n, *noise_shape)`. Costs `n` actions, for each level `n` times the part of
+    the flow that is left, and `n` critic values a round.
+
+    **Raises:**
+
+    `ValueError` for numbers or levels that make no sense. When applied: for a policy that is no
+    flow policy.
+
+    Source: the beam search with renewed noise of Flow Map Q-guidance (arXiv 2605.12416), here with
+    the flow solved where they jump.
+    """
+    n, keep = as_positive_int("n", n), as_positive_int("keep", keep)
+    if keep > n:
+        raise ValueError(f"keep must be at most n, got keep={keep} and n={n}.")
+    levels = tuple(float(level) for level in levels)
+    if not all(0 <= level <= 1 for level in levels):
+        raise ValueError(f"levels are times in [0, 1], got {levels}.")
+    return Beam(n, keep, levels)

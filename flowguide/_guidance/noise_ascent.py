@@ -1,0 +1,99 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from .._checks import as_positive_int
+from .._critic import Critic, evaluate
+from .._policy import AbstractPolicy, Trace
+from .._schedule import as_weight
+from .base import AbstractGuidance
+
+
+class NoiseAscentPolicy(AbstractPolicy):
+    """A policy whose noise climbs a critic. Made by `flowguide.noise_ascent`."""
+
+    policy: AbstractPolicy
+    critic: Critic
+    guidance: "NoiseAscent"
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.policy.bounds
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return self.policy.noise_shape
+
+    @eqx.filter_jit
+    def from_noise(
+        self, noise: Float[Array, "*noise"], observation: PyTree
+    ) -> Float[Array, "*action"]:
+        return self.policy.from_noise(self._climb(noise, observation), observation)
+
+    @eqx.filter_jit
+    def trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
+        """The path from the noise that was reached."""
+        return self.policy.trace(self._climb(noise, observation), observation)
+
+    def _climb(self, noise: Float[Array, "*noise"], observation: PyTree) -> Float[Array, "*noise"]:
+        guidance = self.guidance
+        length = jnp.linalg.norm(noise.ravel())
+
+        @jax.grad
+        def gradient_at(noise):
+            return evaluate(self.critic, observation, self.policy.from_noise(noise, observation))
+
+        def step(noise, _):
+            move = guidance.step_size.astype(noise.dtype) * gradient_at(noise)
+            # As in gradient guidance: a gradient that is not finite moves nothing.
+            moved = noise + jnp.where(jnp.all(jnp.isfinite(move)), move, 0)
+            if guidance.keep_length:
+                reached = jnp.linalg.norm(moved.ravel())
+                moved = moved * (length / jnp.where(reached > 0, reached, 1))
+            return moved, None
+
+        return jax.lax.scan(step, noise, length=guidance.steps)[0]
+
+
+class NoiseAscent(AbstractGuidance):
+    """The guidance that `flowguide.noise_ascent` makes."""
+
+    step_size: Array
+    steps: int = eqx.field(static=True)
+    keep_length: bool = eqx.field(static=True)
+
+    def __call__(self, policy: AbstractPolicy, critic: Critic) -> NoiseAscentPolicy:
+        return NoiseAscentPolicy(policy, critic, self)
+
+
+def noise_ascent(
+    step_size: ArrayLike = 0.1, steps: int = 4, keep_length: bool = True
+) -> NoiseAscent:
+    r"""Gradient ascent on the noise itself: $z \leftarrow z + \eta \nabla_z Q(o, \pi(z, o))$.
+
+    The action stays one that the policy makes from some noise, however far the noise climbs; with
+    its length kept, from noise as long as noise is.
+
+    **Arguments:**
+
+    - `step_size`: $\eta$, a number or an array that broadcasts to the noise; an array leaf.
+    - `steps`: how many steps, at least 1.
+    - `keep_length`: scale the noise back to its length after each step. Gaussian noise of many
+        entries has nearly the same length always, and a flow has not learnt from any other.
+
+    **Returns:**
+
+    A guidance for any policy that can be differentiated in its noise. Costs `steps` actions with
+    their backward pass and `steps` critic gradients, and one more action.
+
+    **Raises:**
+
+    `ValueError` if `steps` is not an integer of at least 1, or `step_size` is no number.
+
+    Source: D-Flow, Ben-Hamu et al. (arXiv 2402.14017), with plain gradient steps.
+    """
+    if callable(step_size):
+        raise ValueError(f"step_size must be a number or an array, got {step_size!r}.")
+    return NoiseAscent(as_weight(step_size), as_positive_int("steps", steps), bool(keep_length))

@@ -1,0 +1,105 @@
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from .._critic import Critic
+from .._policy import AbstractPolicy, Trace
+from .._schedule import as_weight
+from .base import AbstractGuidance
+from .methods import qgf
+
+
+class TrustRegionPolicy(AbstractPolicy):
+    """A guided policy that stays near the unguided one. Made by `flowguide.trust_region`."""
+
+    guided: AbstractPolicy
+    unguided: AbstractPolicy
+    radius: Array
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.unguided.bounds
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return self.unguided.noise_shape
+
+    @eqx.filter_jit
+    def from_noise(
+        self, noise: Float[Array, "*noise"], observation: PyTree
+    ) -> Float[Array, "*action"]:
+        guided = self.guided.from_noise(noise, observation)
+        return self._pulled_back(guided, self.unguided.from_noise(noise, observation))
+
+    @eqx.filter_jit
+    def trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
+        """The guided path; only its finished `action` is the one that was pulled back."""
+        trace = self.guided.trace(noise, observation)
+        unguided = self.unguided.from_noise(noise, observation)
+        return eqx.tree_at(lambda t: t.action, trace, self._pulled_back(trace.action, unguided))
+
+    def _pulled_back(
+        self, guided: Float[Array, "*action"], unguided: Float[Array, "*action"]
+    ) -> Float[Array, "*action"]:
+        # Between two actions within the bounds, so within them too.
+        difference = guided - unguided
+        radius = self.radius.astype(difference.dtype)
+        square = jnp.sum(difference**2)
+        is_far = square > radius**2
+        # The root of a square that is 0 would have no gradient.
+        distance = jnp.sqrt(jnp.where(is_far, square, 1))
+        return jnp.where(is_far, unguided + (radius / distance) * difference, guided)
+
+
+class TrustRegion(AbstractGuidance):
+    """The guidance that `flowguide.trust_region` makes."""
+
+    guidance: Any
+    radius: Array
+
+    def __call__(self, policy: AbstractPolicy, critic: Critic) -> TrustRegionPolicy:
+        guided = self.guidance(policy, critic)
+        if guided.noise_shape != policy.noise_shape:
+            raise ValueError(
+                "A trust region compares actions from the same noise, but the guided policy's "
+                f"noise_shape is {guided.noise_shape} and the unguided one's {policy.noise_shape}. "
+                "Put best_of_n after it: [trust_region(...), best_of_n(4)]."
+            )
+        return TrustRegionPolicy(guided, policy, self.radius)
+
+
+def trust_region(guidance: Any = None, radius: ArrayLike = 0.5) -> TrustRegion:
+    r"""Keeps guided actions within a distance of the unguided ones from the same noise.
+
+    $$a = a_u + \min\!\Big(1, \frac{r}{\lVert a_g - a_u \rVert}\Big) (a_g - a_u)$$
+
+    Where guidance would go further, the action is the last one on the way that is near enough.
+
+    ```python
+    flowguide.guide(policy, critic, flowguide.trust_region(flowguide.qgf(weight=0.3), radius=0.5))
+    ```
+
+    **Arguments:**
+
+    - `guidance`: any that leaves the policy's noise as it is; by default `flowguide.qgf()`.
+    - `radius`: $r \ge 0$, the Euclidean distance of whole actions (chunks included). An array leaf.
+
+    **Returns:**
+
+    A guidance. Costs the guided action and the unguided one.
+
+    **Raises:**
+
+    `TypeError` for a guidance that cannot be called; `ValueError` for a radius that is no number.
+    When applied: `ValueError` for a guidance that changes the noise, such as best_of_n.
+    """
+    if guidance is None:
+        guidance = qgf()
+    if not callable(guidance):
+        raise TypeError(f"guidance must be a guidance, such as flowguide.qgf(), got {guidance!r}.")
+    if callable(radius) or jnp.ndim(radius) != 0:
+        raise ValueError(f"radius must be one number, got {radius!r}.")
+    return TrustRegion(guidance, as_weight(radius))
