@@ -14,7 +14,6 @@ import copy
 import dataclasses
 import functools
 import itertools
-import os
 import sys
 import time
 import warnings
@@ -31,7 +30,7 @@ from measure import print_machine
 import flowguide
 from flowguide import nn
 from flowguide._environments import quiet
-from flowguide._processes import START_METHOD, start_worker, worker_context
+from flowguide._processes import cores, START_METHOD, start_worker, worker_context
 from flowguide.evaluate import _evaluate as evaluation, Agent, Condition, evaluate, Pool
 from flowguide.evaluate._act import act
 from flowguide.evaluate._player import make_environment
@@ -56,10 +55,10 @@ class Settings:
     """Hidden sizes, as WIDTHxDEPTH."""
 
     workers_per_core: tuple[int, ...] = (8,)
-    """Worker processes for each core."""
+    """Environments for each core, of which each has a process."""
 
     groups: tuple[int, ...] = (2,)
-    """Groups of workers: with 2, one steps while the actions of the other are chosen."""
+    """Groups of environments: with 2, one steps while the actions of the other are chosen."""
 
     batch_sizes: tuple[int, ...] = (8,)
     """Rows of each call of the policy."""
@@ -134,7 +133,8 @@ class Groups(Pool):
         if not self._workers:
             start = time.perf_counter()
             sizes = [(count + i) // self._groups for i in range(self._groups)]
-            self._workers = [Workers(make, size, timeout) for size in sizes if size]
+            processes = max(cores() // self._groups, 1)
+            self._workers = [Workers(make, size, processes, timeout) for size in sizes if size]
             self.seconds = time.perf_counter() - start
         return self._workers
 
@@ -298,7 +298,7 @@ class Comparison:
     def __init__(self, settings: Settings, task: str, network: str):
         self.settings, self.task = settings, task
         self.agent, self.size, self.length = make_agent(task, network)
-        self.cores = len(os.sched_getaffinity(0))
+        self.cores = cores()
         self.calls: dict[str, Callable[[], tuple[float, float]]] = {}
         self._open = contextlib.ExitStack()
 
@@ -327,7 +327,7 @@ class Comparison:
         pool, workers = Groups(groups), per_core * self.cores
         pool.get(evaluation._make_player([self.agent], self.task, None, False), workers, 120.0)
         self._open.callback(pool.close)
-        print(f"{workers} workers in {groups} groups: {pool.seconds:.1f} s to start")
+        print(f"{workers} environments in {groups} groups: {pool.seconds:.1f} s to start")
         for batch_size in self.settings.batch_sizes:
             name = f"flowguide, {per_core} a core, {groups} groups, batch {batch_size}"
             arguments = self.agent, self.task, self.settings, workers, batch_size, pool

@@ -19,6 +19,13 @@ def worker_context() -> BaseContext:
     return multiprocessing.get_context(START_METHOD)
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    # macOS does not say.
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
 def start_worker() -> None:
     """What every worker process does first. In the caller's process it does nothing."""
     parent = multiprocessing.parent_process()

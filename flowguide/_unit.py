@@ -9,7 +9,7 @@ from ._policy import AbstractPolicy
 
 NUM_ACTIONS = 16
 
-# What `weight="auto"` asks for: the best of 1, 3, 5, 10, 30 and 100 on four tasks and three training
+# What `weight="auto"` asks for: the best of 1, 3, 5, 10, 30 and 100 on four tasks, three training
 # seeds. docs/weights.md has the evidence.
 DEFAULT_KAPPA = 5.0
 

@@ -1,9 +1,10 @@
 import dataclasses
-import os
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from .._processes import cores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Collect:
     out: Path
     """The folder that the files go into; made if missing."""
 
-    workers: int = len(os.sched_getaffinity(0))
+    workers: int = cores()
     """Worker processes. By default one for each core."""
 
     seed: int = 0

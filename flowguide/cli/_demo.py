@@ -1,10 +1,10 @@
 import dataclasses
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
+from .._processes import cores
 from ._terminal import success_table
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _collect(plan: Plan, out: Path, seed: int, console: "Console") -> None:
         console.print(f"[bold]1/4[/] The dataset is there already: {out / name}.npz")
         return
     console.print(f"[bold]1/4[/] Collecting {plan.collect_episodes} episodes of {name}")
-    collect(name, plan.collect_episodes, out, workers=len(os.sched_getaffinity(0)), seed=seed)
+    collect(name, plan.collect_episodes, out, workers=cores(), seed=seed)
 
 
 def _train(plan: Plan, out: Path, seed: int, console: "Console") -> Path:

@@ -54,7 +54,7 @@ class Playing:
     """How many actions of a chunk are played before the next is chosen; by default all."""
 
     workers: int | None = None
-    """Worker processes, each with an environment; by default 8 for each core."""
+    """Environments that play at a time, in one process for each core; by default 8 for each."""
 
     timeout: float = 120.0
     """Seconds after which a worker that has not answered is replaced."""

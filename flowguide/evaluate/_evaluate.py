@@ -1,7 +1,6 @@
 import contextlib
 import dataclasses
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._checks import as_positive_int
+from .._processes import cores
 from ._act import act, chunk_length, default_batch_size
 from ._agents import Agent
 from ._conditions import Condition
@@ -19,7 +19,7 @@ from ._episodes import Episode
 from ._player import GO_ON, MakePlayer, player_spaces, told_success
 from ._workers import Lost, Workers
 
-# Two groups of eight fill the batches of two cores. A worker of the cube takes 300 MB.
+# Two groups of eight fill the batches of two cores. An environment of the cube takes 300 MB.
 WORKERS_PER_CORE = 8
 # How often an episode is tried whose worker dies or hangs.
 MAX_ATTEMPTS = 3
@@ -44,10 +44,11 @@ def evaluate(
 ) -> list[Episode]:
     """Plays every condition on the same episodes: same environment seeds, same noise.
 
-    Environments step in worker processes, in two groups: while one steps, a compiled call chooses
-    the actions of the other. The episodes of all conditions and agents wait in one queue, so no
-    worker idles between conditions. What an episode gives follows from its agent, condition, seed
-    and the batch size alone, not from the number of workers or from what else is played.
+    Environments step in worker processes, one for each core, in two groups: while one steps, a
+    compiled call chooses the actions of the other. The episodes of all conditions and agents wait
+    in one queue, so no environment idles between conditions. What an episode gives follows from its
+    agent, condition, seed and the batch size alone, not from the number of workers or from what
+    else is played.
 
     **Arguments:**
 
@@ -56,12 +57,13 @@ def evaluate(
         space, or a function that builds one and can be pickled.
     - `conditions`: what to compare.
     - `episode_seeds`: one episode of each agent and condition for each of them.
-    - `workers`: worker processes, each with an environment; by default 8 for each core.
+    - `workers`: environments that play at a time, in one process for each core; by default 8 for
+        each core.
     - `replan`: how many actions of a chunk are played before the next is chosen; by default all.
     - `goal_conditioned`: observations are followed by the environment's goal, as policies that
         learnt from `flowguide.data.GoalWindows` expect; the environment's tasks take turns with
         the seeds.
-    - `timeout`: seconds after which a worker that has not answered is replaced.
+    - `timeout`: seconds after which a worker process that has not answered is replaced.
     - `batch_size`: how many observations each call of a policy has; by default 8 on a CPU, else 64.
         Sums of another batch size can be rounded in another way, which in the end can decide an
         episode: compare results of one batch size.
@@ -81,7 +83,7 @@ def evaluate(
     or an environment that is unknown or has no Box of actions.
     """
     agents = [agents] if isinstance(agents, Agent) else list(agents)
-    workers = as_positive_int("workers", workers or WORKERS_PER_CORE * len(os.sched_getaffinity(0)))
+    workers = as_positive_int("workers", workers or WORKERS_PER_CORE * cores())
     batch_size = as_positive_int("batch_size", batch_size or default_batch_size())
     done = {episode.key for episode in finished if episode.error is None}
     for agent in agents:
@@ -131,7 +133,8 @@ class Pool:
             self.close()
             for size in (-(-count // 2), count // 2):
                 if size:
-                    self._workers.append(Workers(make, size, timeout))
+                    # Each group has half of the cores.
+                    self._workers.append(Workers(make, size, max(cores() // 2, 1), timeout))
             self._made = make, timeout
         return self._workers
 

@@ -1,7 +1,6 @@
 """What a worker process does: it resets, plays chunks of actions, and reports what goes wrong."""
 
 import dataclasses
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 from gymnasium.vector.utils import batch_space, create_empty_array, iterate
 
 from .. import _environments
-from .._processes import start_worker
 
 # In place of the seed of a new episode.
 GO_ON = -1
@@ -44,7 +42,7 @@ class EpisodePlayer(gymnasium.Wrapper):
         space = env.action_space
         if not isinstance(space, gymnasium.spaces.Box):
             raise ValueError(f"Actions must be in a Box, {env} has {space}.")
-        self._found: dict[str, Any] = {}
+        self._found = self._nothing()
         self._goal = np.zeros(0, np.float32)
         self._goal_conditioned = goal_conditioned
         if goal_conditioned:
@@ -55,8 +53,8 @@ class EpisodePlayer(gymnasium.Wrapper):
             )
         self.action_space = step_space(space, horizon)
         one = batch_space(self.observation_space, 1)
-        self._blank = next(iter(iterate(one, create_empty_array(self.observation_space, 1))))
-        self._observation: Any = self._blank
+        self.blank = next(iter(iterate(one, create_empty_array(self.observation_space, 1))))
+        self._observation: Any = self.blank
         self._done = True
 
     def step(self, action: dict[str, np.ndarray]):
@@ -72,12 +70,16 @@ class EpisodePlayer(gymnasium.Wrapper):
 
     def _begin(self, seed: int) -> None:
         self._done = False
-        self._observation = self._blank
-        # Numbers where they are unknown: a vector of environments makes arrays of them.
-        self._found = {"success": UNKNOWN, "return": 0.0, "length": 0, "goal": 0, "error": ""}
+        self._observation = self.blank
+        self._found = self._nothing()
         self._observation = self._reset(seed)
         if not _is_finite(self._observation):
             self._fail("the observation of the reset is not finite")
+
+    @staticmethod
+    def _nothing() -> dict[str, Any]:
+        # Numbers where they are unknown: a vector of environments makes arrays of them.
+        return {"success": UNKNOWN, "return": 0.0, "length": 0, "goal": 0, "error": ""}
 
     def _reset(self, seed: int) -> Any:
         options = None
@@ -128,25 +130,16 @@ def _is_finite(observation: Any) -> bool:
 
 @dataclasses.dataclass
 class MakePlayer:
-    """Builds the environment of a worker process, to which it is sent.
-
-    A vector of environments builds one more in the caller's process, for its spaces alone: it gets
-    a stand-in, for to build a simulation takes a second.
-    """
+    """Builds an environment that plays episodes, wherever it is sent."""
 
     environment: str | Callable[[], gymnasium.Env]
     horizon: int
     goal_conditioned: bool
     observation_space: gymnasium.Space
     single_action_space: gymnasium.spaces.Box
-    process: int = dataclasses.field(default_factory=os.getpid)
 
-    def __call__(self) -> gymnasium.Env:
-        if os.getpid() == self.process:
-            return _OnlySpaces(self.observation_space, self.action_space)
-        start_worker()
+    def __call__(self) -> EpisodePlayer:
         env = make_environment(self.environment)
-        _environments.give_back_memory()
         return EpisodePlayer(env, self.horizon, goal_conditioned=self.goal_conditioned)
 
     @property
@@ -185,11 +178,6 @@ def step_space(space: gymnasium.spaces.Box, horizon: int) -> gymnasium.Space:
             "seed": gymnasium.spaces.Box(GO_ON, 2**32 - 1, (), np.int64),
         }
     )
-
-
-class _OnlySpaces(gymnasium.Env):
-    def __init__(self, observation_space: gymnasium.Space, action_space: gymnasium.Space):
-        self.observation_space, self.action_space = observation_space, action_space
 
 
 def make_environment(

@@ -1,22 +1,25 @@
 """Environments in worker processes, which can die or hang."""
 
+import tempfile
 import time
 from multiprocessing.connection import wait
 from typing import Any, NamedTuple, NoReturn
 
 import gymnasium
+import jax
 import numpy as np
 
 from .._processes import START_METHOD, worker_context
 from ._player import MakePlayer
+from ._players import MakePlayers, NONE
 
 
 class Lost(Exception):
-    """Some workers died or hung. All of them have been replaced, and what they played is gone.
+    """Some processes died or hung. All were replaced, and what their environments played is gone.
 
     **Attributes:**
 
-    - `culprits`: the numbers of those that died or hung.
+    - `culprits`: the numbers of the environments at which they died or hung.
     """
 
     def __init__(self, culprits: list[int], reason: str):
@@ -33,27 +36,38 @@ class Outcome(NamedTuple):
 
 
 class Workers:
-    """A vector of environments, each in a process of its own, that step together.
+    """Environments that step together, spread over worker processes.
 
     **Arguments:**
 
-    - `make`: builds an environment, in its worker.
-    - `count`: how many there are.
-    - `timeout`: seconds after which a worker that has not answered counts as hung.
+    - `make`: builds an environment, in its process.
+    - `count`: how many environments there are.
+    - `processes`: in how many processes, at most.
+    - `timeout`: seconds after which a process that has not answered counts as hung.
     """
 
-    def __init__(self, make: MakePlayer, count: int, timeout: float):
-        self._make, self.count, self._timeout = make, count, timeout
+    def __init__(self, make: MakePlayer, count: int, processes: int, timeout: float):
+        self.count, self._timeout = count, timeout
+        self._rows = -(-count // processes)
+        self._marks_file = tempfile.NamedTemporaryFile(prefix="flowguide-marks-")
+        left = range(count, 0, -self._rows)
+        np.full(len(left), NONE, np.int32).tofile(self._marks_file.name)
+        self._marks = np.memmap(self._marks_file.name, np.int32, "r+")
+        self._makers = [
+            MakePlayers(make, min(n, self._rows), self._rows, self._marks_file.name, i)
+            for i, n in enumerate(left)
+        ]
         space: Any = make.action_space
         self.actions_shape = (count, *space["actions"].shape)
         self._start()
 
     def _start(self) -> None:
         self._is_broken = False
+        self._marks[:] = NONE
         worker_context()
         try:
             self._env = gymnasium.vector.AsyncVectorEnv(
-                [self._make] * self.count,
+                self._makers,
                 context=START_METHOD,
                 autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED,
             )
@@ -73,7 +87,7 @@ class Workers:
         - `seeds`: shape `(count,)`; `GO_ON` where no episode begins.
         """
         try:
-            self._env.step_async({"actions": actions, "seed": seeds})
+            self._env.step_async({"actions": self._spread(actions), "seed": self._spread(seeds)})
         except (BrokenPipeError, ConnectionResetError):
             # Those after the dead one were sent nothing: `receive` must not wait for them.
             self._is_broken = True
@@ -83,19 +97,31 @@ class Workers:
 
         **Raises:**
 
-        `Lost` if a worker died or has not answered in time.
+        `Lost` if a process died or has not answered in time.
         """
         if self._is_broken:
             self._replace_dead()
         self._wait()
         try:
-            observations, _, terminated, _, infos = self._env.step_wait()
+            observations, _, _, _, infos = self._env.step_wait()
         except (EOFError, ConnectionResetError):
             self._replace_dead()
-        return Outcome(observations, terminated, infos)
+        # What a mask says of each, gymnasium's `_name`, is always yes.
+        told = {name: self._gather(x) for name, x in infos.items() if not name.startswith("_")}
+        return Outcome(jax.tree.map(self._gather, observations), told.pop("done"), told)
+
+    def _spread(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of all environments as those of each process; the last can have some to spare."""
+        spare = len(self._makers) * self._rows - self.count
+        # Any rows will do: nobody plays them.
+        padded = np.concatenate([rows, rows[:1].repeat(spare, axis=0)])
+        return padded.reshape(len(self._makers), self._rows, *rows.shape[1:])
+
+    def _gather(self, x: np.ndarray) -> np.ndarray:
+        return x.reshape(-1, *x.shape[2:])[: self.count]
 
     def _wait(self) -> None:
-        """Until every worker has answered. A dead one's pipe counts as an answer: its end."""
+        """Until every process has answered. A dead one's pipe counts as an answer: its end."""
         deadline = time.monotonic() + self._timeout
         silent = [
             i
@@ -111,10 +137,18 @@ class Workers:
         code = self._env.processes[dead[0]].exitcode
         self._replace(dead, f"its worker process died (exit code {code})")
 
-    def _replace(self, culprits: list[int], reason: str) -> NoReturn:
+    def _replace(self, processes: list[int], reason: str) -> NoReturn:
+        culprits = [number for i in processes for number in self._playing(i)]
         self._kill()
         self._start()
         raise Lost(culprits, reason)
+
+    def _playing(self, process: int) -> list[int]:
+        """The environment at which a process is; all of its own if it is at none."""
+        first, mark = process * self._rows, int(self._marks[process])
+        if mark != NONE:
+            return [first + mark]
+        return list(range(first, min(first + self._rows, self.count)))
 
     def _kill(self) -> None:
         # Not `close`, which waits for answers: a stopped process answers nothing, not even SIGTERM.
@@ -129,3 +163,4 @@ class Workers:
     def close(self) -> None:
         """Ends the processes, whatever they are doing."""
         self._kill()
+        self._marks_file.close()

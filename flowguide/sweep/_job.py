@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .._locks import locked
+from .._processes import cores
 from ._state import begin, end, log_file
 
 
@@ -37,7 +38,7 @@ def _call(spec: dict[str, Any], out: Path, cpus: int | None) -> str | None:
     module, _, function = spec["call"].partition(":")
     try:
         work = getattr(importlib.import_module(module), function)
-        work(out, spec["arguments"], cpus or len(os.sched_getaffinity(0)))
+        work(out, spec["arguments"], cpus or cores())
     except KeyboardInterrupt:
         # Its file goes on to say that it runs; that it does not is to be seen from its lock.
         sys.exit("--- stopped")

@@ -1,9 +1,9 @@
 import dataclasses
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from .._processes import cores
 from ._board import Board
 from ._jobs import Job
 from ._process import describe_exit, JobProcess
@@ -32,7 +32,7 @@ def run_local(jobs: Sequence[Job], out: Path, board: Board, *, at_a_time: int) -
     Where each job stands at the end.
     """
     waiting = to_do(jobs, read_states(out, jobs))
-    cpus = max(1, len(os.sched_getaffinity(0)) // at_a_time)
+    cpus = max(1, cores() // at_a_time)
     running: dict[str, _Running] = {}
     try:
         while True:

@@ -17,7 +17,7 @@ from flowguide.evaluate import Agent, Condition, evaluate, Pool
 from flowguide.evaluate._player import EpisodePlayer, GO_ON
 
 from ..helpers import HIDDEN
-from .toys import Fault, LENGTH
+from .toys import Fault, Gusty, LENGTH
 
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 CONDITIONS = [
@@ -151,13 +151,27 @@ def test_a_worker_that_is_killed_from_outside_is_replaced(expected):
     assert killed and in_order(played) == expected
 
 
-def test_an_episode_that_kills_every_worker_is_an_error_in_the_end(expected):
-    played = evaluate(agent(0), Fault("die"), CONDITIONS[:1], SEEDS, workers=2)
+@pytest.mark.parametrize("workers", [2, 6])
+def test_an_episode_that_kills_every_worker_is_an_error_in_the_end(expected, workers):
+    played = evaluate(agent(0), Fault("die"), CONDITIONS[:1], SEEDS, workers=workers)
     wrong = [episode for episode in played if episode.error is not None]
+    # Others of its process died with it three times, and none is blamed for that.
+    raised = evaluate(agent(0), Fault("raise"), CONDITIONS[:1], SEEDS, workers=1)
+    assert keys(wrong) == keys(episode for episode in raised if episode.error is not None)
     assert wrong and {e.error for e in wrong} == {"its worker process died (exit code -9)"}
     others = in_order(episode for episode in played if episode.error is None)
     assert others == [episode for episode in expected if episode.key in keys(others)]
     assert len(others) + len(wrong) == len(SEEDS)
+
+
+def test_environments_of_one_process_do_not_share_the_global_generator():
+    """As OGBench's teleport mazes, which draw from it while they step."""
+    one, many = (
+        in_order(evaluate(agent(0), Gusty(), CONDITIONS[:2], SEEDS, workers=count))
+        for count in (1, 12)
+    )
+    assert one == many
+    assert len({episode.episode_return for episode in one}) > 6
 
 
 def test_success_is_unknown_where_the_environment_does_not_tell():

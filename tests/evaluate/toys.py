@@ -73,3 +73,19 @@ class Fault:
         # A stopped process does not even answer SIGTERM.
         os.kill(os.getpid(), signal.SIGSTOP)
         time.sleep(1)
+
+
+class GustyLine(Line):
+    """A line with wind from NumPy's global state."""
+
+    def step(self, action):
+        self.x[0] += 0.3 * np.random.normal()
+        return super().step(action)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gusty:
+    """Builds a `GustyLine`."""
+
+    def __call__(self) -> gymnasium.Env:
+        return GustyLine(Fault())
