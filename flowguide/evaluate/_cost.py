@@ -1,9 +1,14 @@
 import dataclasses
+import inspect
 
+from .._guidance import posterior
 from ._conditions import BEST_OF_N, Condition, UNGUIDED
 
 FLOW_STEPS = 10
 CRITICS = 2
+# Five actions of five entries, as on the cube.
+ACTION_SIZE = 25
+POSTERIOR_SAMPLES = inspect.signature(posterior).parameters["num_samples"].default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +40,16 @@ class Cost:
         return self.velocities + self.pullbacks + critic
 
 
-def cost(condition: Condition, flow_steps: int = FLOW_STEPS) -> Cost:
+def cost(
+    condition: Condition, flow_steps: int = FLOW_STEPS, action_size: int = ACTION_SIZE
+) -> Cost:
     """What one action (or chunk of actions) of a condition costs.
 
     **Arguments:**
 
     - `condition`: what is played; its weight does not matter.
     - `flow_steps`: the number of Euler steps of the policy.
+    - `action_size`: the number of entries of a chunk of actions, which `qgf_orthogonal` pays for.
 
     **Returns:**
 
@@ -55,6 +63,10 @@ def cost(condition: Condition, flow_steps: int = FLOW_STEPS) -> Cost:
         UNGUIDED: Cost(n),
         BEST_OF_N: Cost(n),
         "qgf_jacobian": Cost(n, n, n),
+        "qgf_regularised": Cost(n, n, n),
+        "qgf_orthogonal": Cost(n, n * action_size, n),
+        "posterior": Cost(n * (1 + POSTERIOR_SAMPLES), 0, n * POSTERIOR_SAMPLES),
+        "cfg": Cost(2 * n),
         "ode": Cost(n + rest, 0, n),
         "bptt": Cost(n + 2 * rest, rest, n),
     }.get(condition.method, Cost(n, 0, n))

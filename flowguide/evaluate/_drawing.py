@@ -10,7 +10,7 @@ from ._statistics import Estimate, in_order, Success
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; a marker goes with each. A
 # method has the same in every picture.
-_STYLES = {
+METHOD_STYLES = {
     "qgf": ("#0072B2", "o"),
     "ood": ("#D55E00", "s"),
     "qgf_jacobian": ("#009E73", "^"),
@@ -93,7 +93,7 @@ class Styles:
                 plain.setdefault(condition.label)
         numbers = sorted({condition.best_of_n for condition in weighted.values()} | {1})
         dashes = dict(zip(numbers, _DASHES, strict=False))
-        order = [*_STYLES]
+        order = [*METHOD_STYLES]
         curves = sorted(
             (c for c in weighted.values() if c.best_of_n in dashes),
             key=lambda c: (c.best_of_n, order.index(c.method) if c.method in order else len(order)),
@@ -106,11 +106,11 @@ class Styles:
 
     def color(self, condition: Condition) -> str:
         if condition.has_weight:
-            return _STYLES.get(condition.method, _OTHER)[0]
+            return METHOD_STYLES.get(condition.method, _OTHER)[0]
         return self._bands[condition.label][0]
 
     def marker(self, condition: Condition) -> str:
-        return _STYLES.get(condition.method, _OTHER)[1] if condition.has_weight else "X"
+        return METHOD_STYLES.get(condition.method, _OTHER)[1] if condition.has_weight else "X"
 
     def dashes(self, condition: Condition) -> Any:
         return (

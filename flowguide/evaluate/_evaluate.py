@@ -19,7 +19,7 @@ from ._episodes import Episode
 from ._player import GO_ON, MakePlayer, player_spaces, told_success
 from ._workers import Lost, Workers
 
-# Two groups of eight fill the batches of two cores. An environment of the cube takes 300 MB.
+# Two groups of eight fill the batches of two cores. An environment of the cube takes 170 MB.
 WORKERS_PER_CORE = 8
 # How often an episode is tried whose worker dies or hangs.
 MAX_ATTEMPTS = 3

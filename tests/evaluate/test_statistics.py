@@ -309,7 +309,12 @@ def test_runs_that_are_too_few_or_do_not_fit():
 
 
 # Each is compiled: enough to see every term of the formula.
-METHODS = [Condition("ode", 0.1), Condition("qgf", 0.1, 3)]
+METHODS = [
+    Condition("ode", 0.1),
+    Condition("qgf", 0.1, 3),
+    Condition("posterior", 0.1),
+    Condition("cfg", 0.1),
+]
 
 
 @pytest.mark.parametrize("condition", METHODS, ids=str)
@@ -330,8 +335,12 @@ def test_a_cost_is_how_often_the_networks_are_asked(condition):
         jax.debug.callback(note("critic"), action)
         return -jnp.sum((action - 0.5) ** 2)
 
+    def conditioned(t, action, observation_and_label):
+        return velocity(t, action, observation_and_label[0])
+
     steps = 4
-    policy = fg.FlowPolicy(velocity, (2,), num_steps=steps)
+    field = fg.ClassifierFreeVelocity(conditioned) if condition.method == "cfg" else velocity
+    policy = fg.FlowPolicy(field, (2,), num_steps=steps)
     weight = jnp.float32(condition.weight)
     played = apply(condition.structure, weight, policy, critic)
     jax.block_until_ready(played(jnp.zeros(3), key=jr.key(0)))
@@ -347,6 +356,9 @@ def test_costs_in_forward_passes():
     assert cost(QGF).forwards() == 10 + 10 * 2 * 2
     assert cost(QGF).forwards(critics=1) == 30
     assert cost(Condition("qgf_jacobian", 1.0)).forwards() == 60
+    assert cost(Condition("qgf_regularised", 1.0)).forwards() == 60
+    # A backward pass for each of three entries.
+    assert cost(Condition("qgf_orthogonal", 1.0), action_size=3).forwards() == 10 + 30 + 40
     assert cost(Condition("ode", 1.0)).forwards() == 10 + 55 + 40
     # And computes each of them again on the way back.
     assert cost(Condition("bptt", 1.0)).forwards() == 10 + 3 * 55 + 40

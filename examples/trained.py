@@ -1,0 +1,50 @@
+"""What the examples look at: the policies and critics of examples/ogbench/small.toml.
+
+Whoever has run that plan has them; what is missing is made here, for each task 8 minutes of
+collecting and for each training seed 4 minutes of training, on two cores.
+"""
+
+import dataclasses
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from flowguide import data, train
+from flowguide.evaluate import load_agents
+
+PLAN = tomllib.loads((Path(__file__).parent / "ogbench" / "small.toml").read_text())
+CUBE = "cube-single-play-singletask-task1-v0"
+PUZZLE = "puzzle-3x3-play-singletask-task1-v0"
+
+
+def trained(task: str, seeds: tuple[int, ...], runs: Path) -> list[Any]:
+    """An agent for each training seed, with `policy`, `critic` and `observations`.
+
+    `runs` is the plan's folder: what is there is used, what is missing is made there.
+    """
+    dataset = data.dataset_name(task)
+    folder = runs / "data"
+    if not (folder / f"{dataset}.npz").exists():
+        data.collect(dataset, PLAN["collect"], folder, workers=os.cpu_count() or 1)
+    options = dict(PLAN["train"]["small"])
+    preset = train.preset(options.pop("preset"), task)
+    settings = dataclasses.replace(preset, **options, dataset_dir=folder)
+    agents = []
+    for seed in seeds:
+        policy = runs / "policies" / dataset / "small" / f"seed_{seed}"
+        critic = runs / "critics" / task / "small" / f"seed_{seed}"
+        alone = dataclasses.replace(settings, task=dataset, critic="none", seed=seed)
+        with_critic = dataclasses.replace(settings, frozen=policy, seed=seed)
+        for run, made in ((policy, alone), (critic, with_critic)):
+            if not (run / "finished.json").exists():
+                train.run(made, run)
+        agents += load_agents(critic)
+    return agents
+
+
+def save(figure: Any, out: Path, name: str) -> None:
+    """Writes a picture, and says where."""
+    out.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out / f"{name}.png")
+    print(f"Wrote {out / name}.png.")

@@ -1,0 +1,55 @@
+"""One action on its way from noise, by several guidances: what each step does, and asks.
+
+python examples/trajectory.py --runs runs/small --out runs/pictures
+"""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import tyro
+from trained import CUBE, save, trained
+
+import flowguide
+from flowguide.diagnose import trajectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is drawn."""
+
+    task: str = CUBE
+    """An OGBench task."""
+
+    methods: tuple[str, ...] = ("qgf", "ood", "bptt")
+    """Gradient guidances."""
+
+    kappa: float = 10.0
+    """Their weight, in units of the task."""
+
+    seed: int = 0
+    """The training seed, and that of the noise."""
+
+    runs: Path = Path("runs/small")
+    """The folder of examples/ogbench/small.toml."""
+
+    out: Path = Path("docs/images")
+    """Where the picture goes."""
+
+
+def main(settings: Settings) -> None:
+    (agent,) = trained(settings.task, (settings.seed,), settings.runs)
+    policies = {"unguided": agent.policy}
+    for method in settings.methods:
+        weight = settings.kappa * agent.unit
+        policies[method] = flowguide.guide(agent.policy, agent.critic, method, weight=weight)
+    noise = jax.random.normal(jax.random.key(settings.seed), agent.policy.noise_shape)
+    found = trajectory(policies, noise, agent.observations[0])
+    for name, trace in found.traces.items():
+        value = float(agent.critic(agent.observations[0], trace.action))
+        print(f"{name:>10}: the critic's value of the action is {value:.2f}")
+    save(found.plot(), settings.out, "trajectory")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))

@@ -1,0 +1,65 @@
+"""What the critic says of guided actions, by weight and by compute (QGF, figures 4 and 6).
+
+python examples/value_optimisation.py --runs runs/small --out runs/pictures
+"""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import tyro
+from trained import CUBE, PUZZLE, save, trained
+
+from flowguide.diagnose import across_runs, value_optimisation
+from flowguide.evaluate import Condition, cross
+
+METHODS = ("qgf", "ood", "qgf_jacobian", "ode", "bptt", "best_of_n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is drawn."""
+
+    tasks: tuple[str, ...] = (CUBE, PUZZLE)
+    """OGBench tasks."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Training seeds, at least two."""
+
+    runs: Path = Path("runs/small")
+    """The folder of examples/ogbench/small.toml."""
+
+    out: Path = Path("docs/images")
+    """Where the pictures go."""
+
+    kappas: tuple[float, ...] = (1, 3, 10, 30, 100)
+    """Guidance weights, in units of the task."""
+
+    best_of_n: tuple[int, ...] = (4, 16, 64)
+    """Numbers of actions to choose from."""
+
+
+def main(settings: Settings) -> None:
+    gradients = cross([m for m in METHODS if m != "best_of_n"], kappas=settings.kappas)
+    conditions = gradients + [Condition("best_of_n", best_of_n=n) for n in settings.best_of_n]
+    for task in settings.tasks:
+        found = across_runs(
+            [
+                value_optimisation(
+                    *(agent.policy, agent.critic, agent.observations, conditions),
+                    key=jax.random.key(0),
+                )
+                for agent in trained(task, settings.seeds, settings.runs)
+            ]
+        )
+        print(f"{task}: gain in the critic's value, {found.gain}")
+        for i, condition in enumerate(found.conditions):
+            gain = found.gain[i]
+            shown = f"{gain.value:7.2f} [{gain.low:.2f}, {gain.high:.2f}]"
+            spent, clipped = found.forwards[i], found.clipped[i]
+            print(f"{condition!s:>24} {shown:>26}  {spent:5d} forwards  {clipped:.0%} at a bound")
+        save(found.plot(), settings.out, f"value_optimisation_{task.split('-')[0]}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))

@@ -1,0 +1,158 @@
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from .. import _environments
+from .._critic import Critic, evaluate
+from .._policy import AbstractPolicy
+from ..evaluate._act import as_float
+from ..evaluate._drawing import add_legend, add_title, finish_axes, new_figure
+from ..evaluate._player import make_environment
+from ._means import Means, means
+from ._style import style
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticError:
+    """What a critic claims of guided actions, and what they returned.
+
+    **Attributes:**
+
+    - `names`: of the policies, P of them.
+    - `claimed`: the critic's value of the first action of each episode, shape `(P, E)`.
+    - `returned`: the discounted sum of the rewards from there on, shape `(P, E)`.
+    - `truncated`: whether the episode was cut short, so that the rest of its return is unknown,
+        shape `(P, E)`. At most `discount ** length` of a value is missing.
+    """
+
+    names: tuple[str, ...]
+    claimed: np.ndarray
+    returned: np.ndarray
+    truncated: np.ndarray
+
+    @property
+    def error(self) -> Means:
+        """What is claimed too much, `Means` over episodes of shape `(P,)`."""
+        return means((self.claimed - self.returned).T, "episodes")
+
+    def plot(self) -> Any:
+        """A matplotlib figure: claims against returns, one point an episode, and their means."""
+        figure = new_figure(6.4, 4.2)
+        axes = figure.subplots()
+        for i, name in enumerate(self.names):
+            color, marker = style(name, i)
+            axes.plot(
+                *(self.returned[i], self.claimed[i]),
+                color=color,
+                marker=marker,
+                markersize=4,
+                alpha=0.35,
+                linestyle="none",
+            )
+            axes.plot(
+                *([self.returned[i].mean()], [self.claimed[i].mean()]),
+                color=color,
+                marker=marker,
+                markersize=10,
+                markeredgecolor="black",
+                linestyle="none",
+                label=f"{name}: {_signed(self.error[i])}",
+            )
+        ends = [np.min([self.returned, self.claimed]), np.max([self.returned, self.claimed])]
+        axes.plot(ends, ends, color="0.5", linestyle="--", linewidth=1, label="right")
+        axes.set(
+            xlabel="discounted return of the episode", ylabel="the critic's claim at the start"
+        )
+        finish_axes(axes, is_rate=False)
+        add_legend(figure, [axes])
+        below = f"{self.claimed.shape[1]} episodes each; the error's mean with 95% interval"
+        add_title(figure, "The critic's error on guided actions", below)
+        return figure
+
+
+def _signed(error: Means) -> str:
+    return f"{error.value:+.1f} [{error.low:+.1f}, {error.high:+.1f}]"
+
+
+def critic_error(
+    policies: Mapping[str, AbstractPolicy],
+    critic: Critic,
+    environment: str | Callable[[], gymnasium.Env],
+    episode_seeds: Sequence[int],
+    *,
+    discount: float,
+    key: PRNGKeyArray,
+) -> CriticError:
+    """Plays episodes with guided policies and compares their returns with what the critic claimed.
+
+    **Arguments:**
+
+    - `policies`: by name, guided or not; chunks of actions are played open loop.
+    - `critic`: the critic whose claims are checked.
+    - `environment`: as for `flowguide.evaluate.evaluate`; observations are an array.
+    - `episode_seeds`: one episode of each policy for each of them, with the same noise.
+    - `discount`: for each environment step, as the critic was trained with.
+    - `key`: of the policies' noise.
+
+    **Returns:**
+
+    A `CriticError`. Episodes are played one after the other, in this process.
+
+    **Raises:**
+
+    `ValueError` for an unknown environment, or no policy.
+    """
+    if not policies:
+        raise ValueError("Expected at least one policy, got none.")
+    env = make_environment(environment)
+    try:
+        found = [
+            [_play(policy, critic, env, seed, discount, key) for seed in episode_seeds]
+            for policy in policies.values()
+        ]
+    finally:
+        env.close()
+    claimed, returned, truncated = np.moveaxis(np.array(found, np.float64), 2, 0)
+    return CriticError(tuple(policies), claimed, returned, truncated.astype(bool))
+
+
+def _play(
+    policy: AbstractPolicy,
+    critic: Critic,
+    env: gymnasium.Env,
+    seed: int,
+    discount: float,
+    key: PRNGKeyArray,
+) -> tuple[float, float, bool]:
+    """The claim at the start, the discounted return, and whether the episode was cut short."""
+    observation, _ = _environments.reset(env, seed)
+    box: Any = env.action_space
+    key = jr.fold_in(key, seed)
+    claimed, returned, factor, decisions = 0.0, 0.0, 1.0, 0
+    while True:
+        action, value = _choose(policy, critic, as_float(observation), jr.fold_in(key, decisions))
+        claimed = float(value) if decisions == 0 else claimed
+        decisions += 1
+        for single in np.asarray(action).reshape(-1, *box.shape):
+            observation, reward, terminated, truncated, _ = env.step(single)
+            returned += factor * float(reward)
+            factor *= discount
+            if terminated or truncated:
+                return claimed, returned, bool(truncated and not terminated)
+
+
+@eqx.filter_jit
+def _choose(
+    policy: AbstractPolicy, critic: Critic, observation: PyTree, key: PRNGKeyArray
+) -> tuple[Array, Array]:
+    observation = jax.tree.map(jnp.asarray, observation)
+    action = policy(observation, key=key)
+    return action, evaluate(critic, observation, action)

@@ -1,0 +1,99 @@
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from .._policy import AbstractPolicy, Trace
+from ..evaluate._drawing import add_legend, add_title, finish_axes, new_figure
+from ._style import style
+
+MAX_ENTRIES = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Trajectory:
+    """The paths of one noise to its action, by policy.
+
+    **Attributes:**
+
+    - `traces`: a `flowguide.Trace` for each policy, by name, of NumPy arrays.
+    """
+
+    traces: Mapping[str, Trace]
+
+    def plot(self) -> Any:
+        """A matplotlib figure: the action's entries, the guidance and the value along the flow.
+
+        Of actions with more than 6 entries the 6 that differ most between the paths are shown.
+        """
+        figure = new_figure(9.6, 5.4)
+        panels = figure.subplots(2, 2, sharex=True)
+        (action_axes, clean_axes), (guidance_axes, value_axes) = panels
+        entries = self._entries()
+        for i, (name, trace) in enumerate(self.traces.items()):
+            color, marker = style(name, i)
+            look = {"color": color, "marker": marker, "markersize": 3, "linewidth": 1.2}
+            flat = np.asarray(trace.actions).reshape(len(trace.times), -1)[:, entries]
+            clean = np.asarray(trace.clean_actions).reshape(len(trace.times), -1)[:, entries]
+            for j in range(len(entries)):
+                label = name if j == 0 else None
+                action_axes.plot(trace.times, flat[:, j], label=label, **look)
+                clean_axes.plot(trace.times, clean[:, j], **look)
+            shares = _lengths(trace.guidance) / _lengths(trace.velocities)
+            guidance_axes.plot(trace.times, shares, **look)
+            value_axes.plot(trace.times, trace.values, **look)
+        action_axes.set_ylabel("noisy action")
+        clean_axes.set_ylabel("where the critic is asked")
+        guidance_axes.set(ylabel="guidance / velocity, lengths", xlabel="time of the flow")
+        value_axes.set(ylabel="the critic's value there", xlabel="time of the flow")
+        for axes in panels.ravel():
+            finish_axes(axes, is_rate=False)
+        add_legend(figure, panels.ravel())
+        size = np.asarray(next(iter(self.traces.values())).action).size
+        add_title(figure, "From noise to an action", f"{len(entries)} of {size} entries")
+        return figure
+
+    def _entries(self) -> list[int]:
+        """The entries of the action that are drawn."""
+        ends = np.stack([np.asarray(trace.action).ravel() for trace in self.traces.values()])
+        spread = np.ptp(ends, axis=0)
+        return sorted(np.argsort(-spread, kind="stable")[:MAX_ENTRIES].tolist())
+
+
+def _lengths(vectors: Any) -> np.ndarray:
+    vectors = np.asarray(vectors)
+    return np.linalg.norm(vectors.reshape(len(vectors), -1), axis=1)
+
+
+def trajectory(
+    policies: Mapping[str, AbstractPolicy], noise: Float[Array, "*noise"], observation: PyTree
+) -> Trajectory:
+    """The path from one noise to an action, step by step, for several policies.
+
+    **Arguments:**
+
+    - `policies`: by name, guided or not, of one `noise_shape`.
+    - `noise`: where all paths start.
+    - `observation`: one observation.
+
+    **Returns:**
+
+    A `Trajectory`.
+
+    **Raises:**
+
+    `ValueError` for no policy, or noise of another shape than a policy's.
+    """
+    if not policies:
+        raise ValueError("Expected at least one policy, got none.")
+    noise = jnp.asarray(noise)
+    # One by one: a tree of all would be in the order of their names.
+    traces = {
+        name: jax.tree.map(np.asarray, each.trace(noise, observation))
+        for name, each in policies.items()
+    }
+    return Trajectory(traces)

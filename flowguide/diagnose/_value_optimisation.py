@@ -1,0 +1,177 @@
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray, PyTree
+
+from .._critic import Critic, evaluate
+from .._policy import FlowPolicy
+from ..evaluate._agents import Agent
+from ..evaluate._conditions import apply, Condition, Unit, UNITS
+from ..evaluate._cost import cost
+from ..evaluate._drawing import (
+    add_legend,
+    add_title,
+    draw_curves,
+    finish_axes,
+    new_figure,
+    Styles,
+)
+from ..evaluate._statistics import Estimate, in_order
+from ._guidances import count_of
+from ._means import Means, means
+
+
+@dataclasses.dataclass(frozen=True)
+class ValueOptimisation:
+    """What the critic says of finished actions, by guidance, weight and compute.
+
+    **Attributes:**
+
+    - `conditions`: C of them, unguided first.
+    - `value`: the critic's value of the finished action, `Means` of shape `(C,)`.
+    - `gain`: that less the value of the unguided action from the same noise: 0 for unguided.
+    - `forwards`: what an action costs, in forward passes of one network, shape `(C,)`.
+    - `clipped`: the share of the entries of actions that lie on a bound, shape `(C,)`.
+    """
+
+    conditions: tuple[Condition, ...]
+    value: Means
+    gain: Means
+    forwards: np.ndarray
+    clipped: np.ndarray
+
+    def plot(self) -> Any:
+        """A matplotlib figure: the gain against weight, one panel a unit, and against compute."""
+        units: list[Unit] = [unit for unit in UNITS if any(c.unit == unit for c in self._weighted)]
+        figure = new_figure(4.2 * (len(units) + 1) + 1.4, 3.8)
+        panels = figure.subplots(1, len(units) + 1, sharey=True, squeeze=False)[0]
+        styles = Styles(self.conditions)
+        points = {c: _estimate(self.gain[i]) for i, c in enumerate(self.conditions)}
+        for axes, unit in zip(panels, units, strict=False):
+            draw_curves(axes, points, unit, styles)
+        self._draw_compute(panels[-1], styles)
+        for axes in panels:
+            finish_axes(axes, is_rate=False)
+        panels[0].set_ylabel("gain in the critic's value")
+        add_legend(figure, panels[:-1] if units else panels)
+        below = f"{self.value}, 95% intervals, same noise"
+        add_title(figure, "What the critic says of finished actions", below)
+        return figure
+
+    @property
+    def _weighted(self) -> list[Condition]:
+        return [c for c in self.conditions if c.has_weight]
+
+    def _draw_compute(self, axes: Any, styles: Styles) -> None:
+        for i, condition in enumerate(self.conditions):
+            if not styles.has(condition):
+                continue
+            x, gain = self.forwards[i], self.gain[i]
+            axes.errorbar(
+                *([x], [gain.value]),
+                [[gain.value - gain.low], [gain.high - gain.value]],
+                color=styles.color(condition),
+                marker=styles.marker(condition),
+                markersize=5,
+                capsize=2,
+                linestyle="none",
+                label=condition.label,
+            )
+        axes.set_xscale("log")
+        axes.set_xlabel("forward passes of one network for an action")
+
+
+def _estimate(gain: Means) -> Estimate:
+    return Estimate(float(gain.value), float(gain.low), float(gain.high), int(gain.count))
+
+
+def value_optimisation(
+    policy: FlowPolicy,
+    critic: Critic,
+    observations: PyTree,
+    conditions: Sequence[Condition],
+    *,
+    key: PRNGKeyArray,
+) -> ValueOptimisation:
+    """How far each guidance raises the critic's own value, and at what cost.
+
+    A high value is no success: `flowguide.diagnose.exploitation` asks what it is worth.
+
+    **Arguments:**
+
+    - `policy`, `critic`: the frozen pair.
+    - `observations`: some that the policy meets, each leaf with a leading axis.
+    - `conditions`: as of an evaluation, such as `flowguide.evaluate.cross(["qgf", "ood"],
+        kappas=[1, 3, 10])`. The unguided policy is always there.
+    - `key`: of the noise, which all conditions share.
+
+    **Returns:**
+
+    A `ValueOptimisation`. Costs are counted for critics as large as the velocity's network.
+
+    **Raises:**
+
+    `ValueError` for a condition that the pair cannot play.
+
+    Source: figures 4 and 6 of QGF (arXiv 2606.11087).
+    """
+    actions, values = finished(policy, critic, observations, conditions, key=key)
+    conditions = tuple(actions)
+    flow_steps = policy.num_steps
+    size = int(np.prod(policy.action_shape))
+    value = np.stack([values[c] for c in conditions], axis=1)
+    low, high = policy.bounds
+    return ValueOptimisation(
+        conditions,
+        means(value),
+        means(value - value[:, :1]),
+        np.array([cost(c, flow_steps, size).forwards() for c in conditions]),
+        np.array([np.mean((actions[c] <= low) | (actions[c] >= high)) for c in conditions]),
+    )
+
+
+def finished(
+    policy: FlowPolicy,
+    critic: Critic,
+    observations: PyTree,
+    conditions: Sequence[Condition],
+    *,
+    key: PRNGKeyArray,
+) -> tuple[dict[Condition, np.ndarray], dict[Condition, np.ndarray]]:
+    """Actions `(N, *action)` of each condition from the same noise, and their values `(N,)`."""
+    agent = Agent(policy, critic, observations=observations)
+    keys = jr.split(key, count_of(observations))
+    actions, values = {}, {}
+    for condition in in_order({Condition(), *conditions}):
+        agent.check(condition)
+        found = _act(
+            *(condition.structure, policy, critic),
+            *(jnp.float32(agent.raw_weight(condition)), observations, keys),
+        )
+        actions[condition], values[condition] = map(np.asarray, found)
+    return actions, values
+
+
+@eqx.filter_jit
+def _act(
+    structure: tuple[str, int, bool],
+    policy: FlowPolicy,
+    critic: Critic,
+    weight: Array,
+    observations: PyTree,
+    keys: Array,
+) -> tuple[Array, Array]:
+    guided = apply(structure, weight, policy, critic)
+
+    def one(observation, key):
+        # With best of n, the first candidate starts from the noise that the others have.
+        action = guided(observation, key=key)
+        return action, evaluate(critic, observation, action)
+
+    return jax.vmap(one)(observations, keys)

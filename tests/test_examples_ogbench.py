@@ -1,0 +1,92 @@
+"""The examples that look at trained policies, on tiny ones."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+MAZE = "pointmaze-medium-navigate-singletask-task1-v0"
+TINY = {
+    "collect": 3,
+    "train": {
+        "small": {
+            "preset": "small",
+            "discount": 0.99,
+            "hidden": (16, 16),
+            "batch_size": 32,
+            "steps": 20,
+            "log_every": 10,
+            "checkpoint_every": 20,
+        }
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def examples():
+    """Imports a script of the folder."""
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        trained: Any = importlib.import_module("trained")
+        trained.PLAN.clear()
+        trained.PLAN.update(TINY)
+        yield importlib.import_module
+    finally:
+        sys.path.remove(str(EXAMPLES))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, examples):
+    """Two training seeds, made once; the examples find them."""
+    folder = tmp_path_factory.mktemp("runs")
+    agents = examples("trained").trained(MAZE, (0, 1), folder)
+    assert [agent.policy.action_shape for agent in agents] == [(5, 2)] * 2
+    weights = [agent.policy.velocity.mlp.layers[0].kernel for agent in agents]
+    assert not np.array_equal(*weights)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "pictures", "said"),
+    [
+        ("noise_sensitivity", {"observations": 4}, ["noise_sensitivity_pointmaze"], "at t = 0"),
+        ("value_optimisation", {"kappas": (1.0,)}, ["value_optimisation_pointmaze"], "best of 64"),
+        (
+            "exploitation",
+            {"kappas": (1.0, 3.0), "episodes": 1},
+            ["exploitation_pointmaze", "critic_error_pointmaze"],
+            "claims",
+        ),
+        ("two_objectives", {"prices": (0.0, 1.0)}, ["two_objectives"], "price     1"),
+    ],
+)
+def test_an_example_draws_its_pictures(
+    examples, runs, tmp_path, capsys, name, options, pictures, said
+):
+    before = {file: file.stat().st_mtime for file in runs.rglob("*.safetensors")}
+    module = examples(name)
+    module.main(module.Settings(tasks=(MAZE,), seeds=(0, 1), runs=runs, out=tmp_path, **options))
+    assert sorted(file.stem for file in tmp_path.glob("*.png")) == sorted(pictures)
+    assert said in capsys.readouterr().out
+    # Nothing was trained again.
+    assert {file: file.stat().st_mtime for file in runs.rglob("*.safetensors")} == before
+
+
+def test_trajectory(examples, runs, tmp_path, capsys):
+    module = examples("trajectory")
+    module.main(module.Settings(task=MAZE, runs=runs, out=tmp_path))
+    assert (tmp_path / "trajectory.png").exists()
+    # In the order in which they were asked for.
+    lines = capsys.readouterr().out.splitlines()[:4]
+    assert [line.split(":")[0].strip() for line in lines] == ["unguided", "qgf", "ood", "bptt"]
+
+
+def test_tilted(examples, tmp_path, capsys):
+    module = examples("tilted")
+    module.main(module.Settings(out=tmp_path, samples=60))
+    assert {file.stem for file in tmp_path.glob("*.png")} == {"tilted_quadratic", "tilted_learnt"}
+    assert "unguided" in capsys.readouterr().out
