@@ -1,6 +1,8 @@
 import abc
+from typing import Any
 
 import equinox as eqx
+import numpy as np
 
 from .._critic import Critic
 from .._policy import AbstractPolicy
@@ -15,3 +17,17 @@ class AbstractGuidance(eqx.Module):
     @abc.abstractmethod
     def __call__(self, policy: AbstractPolicy, critic: Critic) -> AbstractPolicy:
         """The guided policy."""
+
+
+class AbstractWrapper(AbstractPolicy):
+    """A policy around another one, of whose actions and noise its own are."""
+
+    policy: eqx.AbstractVar[Any]
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.policy.bounds
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return self.policy.noise_shape

@@ -9,21 +9,17 @@ from jaxtyping import Array, Float, PyTree
 
 from .._checks import as_positive_int
 from .._critic import Critic
-from .._policy import AbstractPolicy, FlowPolicy, Trace
-from .base import AbstractGuidance
+from .._policy import FlowPolicy, Trace
+from .base import AbstractGuidance, AbstractWrapper
 from .best_of_n import values_of
 
 
-class BeamPolicy(AbstractPolicy):
+class BeamPolicy(AbstractWrapper):
     """A beam search over the actions of a flow policy. Made by `flowguide.beam`."""
 
     policy: FlowPolicy
     critic: Critic
     guidance: "Beam"
-
-    @property
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.policy.bounds
 
     @property
     def noise_shape(self) -> tuple[int, ...]:

@@ -7,19 +7,15 @@ from jaxtyping import Array, Float, Int, PyTree
 from .._checks import as_positive_int
 from .._critic import Critic, evaluate
 from .._policy import AbstractPolicy, Trace
-from .base import AbstractGuidance
+from .base import AbstractGuidance, AbstractWrapper
 
 
-class BestOfNPolicy(AbstractPolicy):
+class BestOfNPolicy(AbstractWrapper):
     """The best of `n` actions of another policy, by a critic. Made by `flowguide.best_of_n`."""
 
     policy: AbstractPolicy
     critic: Critic
     n: int = eqx.field(static=True)
-
-    @property
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.policy.bounds
 
     @property
     def noise_shape(self) -> tuple[int, ...]:

@@ -3,30 +3,21 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from .._checks import as_positive_int
 from .._critic import Critic, critic_gradient
 from .._policy import AbstractPolicy, Trace
 from .._schedule import as_weight
-from .base import AbstractGuidance
+from .base import AbstractGuidance, AbstractWrapper
 
 
-class GradStepPolicy(AbstractPolicy):
+class GradStepPolicy(AbstractWrapper):
     """A policy whose finished actions climb a critic. Made by `flowguide.grad_step`."""
 
     policy: AbstractPolicy
     critic: Critic
     guidance: "GradStep"
-
-    @property
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.policy.bounds
-
-    @property
-    def noise_shape(self) -> tuple[int, ...]:
-        return self.policy.noise_shape
 
     @eqx.filter_jit
     def from_noise(

@@ -1,30 +1,21 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from .._checks import as_positive_int
 from .._critic import Critic, evaluate
 from .._policy import AbstractPolicy, Trace
 from .._schedule import as_weight
-from .base import AbstractGuidance
+from .base import AbstractGuidance, AbstractWrapper
 
 
-class NoiseAscentPolicy(AbstractPolicy):
+class NoiseAscentPolicy(AbstractWrapper):
     """A policy whose noise climbs a critic. Made by `flowguide.noise_ascent`."""
 
     policy: AbstractPolicy
     critic: Critic
     guidance: "NoiseAscent"
-
-    @property
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.policy.bounds
-
-    @property
-    def noise_shape(self) -> tuple[int, ...]:
-        return self.policy.noise_shape
 
     @eqx.filter_jit
     def from_noise(
@@ -85,8 +76,9 @@ def noise_ascent(
 
     **Returns:**
 
-    A guidance for any policy that can be differentiated in its noise. Costs `steps` actions with
-    their backward pass and `steps` critic gradients, and one more action.
+    A guidance for any policy that can be differentiated in its noise (and twice, by
+    `adjoint=diffrax.DirectAdjoint()`, if the guided policy is differentiated in its turn). Costs
+    `steps` actions with their backward pass and `steps` critic gradients, and one more action.
 
     **Raises:**
 

@@ -2,43 +2,34 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from .._critic import Critic
 from .._policy import AbstractPolicy, Trace
 from .._schedule import as_weight
-from .base import AbstractGuidance
+from .base import AbstractGuidance, AbstractWrapper
 from .methods import qgf
 
 
-class TrustRegionPolicy(AbstractPolicy):
+class TrustRegionPolicy(AbstractWrapper):
     """A guided policy that stays near the unguided one. Made by `flowguide.trust_region`."""
 
+    policy: AbstractPolicy
     guided: AbstractPolicy
-    unguided: AbstractPolicy
     radius: Array
-
-    @property
-    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.unguided.bounds
-
-    @property
-    def noise_shape(self) -> tuple[int, ...]:
-        return self.unguided.noise_shape
 
     @eqx.filter_jit
     def from_noise(
         self, noise: Float[Array, "*noise"], observation: PyTree
     ) -> Float[Array, "*action"]:
         guided = self.guided.from_noise(noise, observation)
-        return self._pulled_back(guided, self.unguided.from_noise(noise, observation))
+        return self._pulled_back(guided, self.policy.from_noise(noise, observation))
 
     @eqx.filter_jit
     def trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
         """The guided path; only its finished `action` is the one that was pulled back."""
         trace = self.guided.trace(noise, observation)
-        unguided = self.unguided.from_noise(noise, observation)
+        unguided = self.policy.from_noise(noise, observation)
         return eqx.tree_at(lambda t: t.action, trace, self._pulled_back(trace.action, unguided))
 
     def _pulled_back(
@@ -68,7 +59,7 @@ class TrustRegion(AbstractGuidance):
                 f"noise_shape is {guided.noise_shape} and the unguided one's {policy.noise_shape}. "
                 "Put best_of_n after it: [trust_region(...), best_of_n(4)]."
             )
-        return TrustRegionPolicy(guided, policy, self.radius)
+        return TrustRegionPolicy(policy, guided, self.radius)
 
 
 def trust_region(guidance: Any = None, radius: ArrayLike = 0.5) -> TrustRegion:

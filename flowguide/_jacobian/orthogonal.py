@@ -3,6 +3,7 @@ import jax.numpy as jnp
 
 from .base import AbstractJacobian
 from .exact import ExactJacobian
+from .polar import polar_factor
 
 # See the comment below. Smaller than what matters, and large enough for float32.
 _TOWARDS_IDENTITY = 1e-3
@@ -11,8 +12,8 @@ _TOWARDS_IDENTITY = 1e-3
 class OrthogonalJacobian(AbstractJacobian):
     r"""The orthogonal map nearest to the Jacobian: it turns a gradient and keeps its length.
 
-    With $J = U S V^\top$ that is the polar factor $U V^\top$ (`jax.scipy.linalg.polar`). The
-    Jacobian is built in full, by one vector-Jacobian product for each entry of the action.
+    With $J = U S V^\top$ that is the polar factor $U V^\top$. The Jacobian is built in full, by one
+    vector-Jacobian product for each entry of the action.
     """
 
     @property
@@ -28,7 +29,7 @@ class OrthogonalJacobian(AbstractJacobian):
         # A clipped entry has a row of zeros, and the polar factor of a singular matrix is not
         # unique: a trace of the identity selects the factor that changes least there.
         nudge = _TOWARDS_IDENTITY * jnp.eye(size, dtype=action.dtype)
-        factors = jax.vmap(lambda jacobian: jax.scipy.linalg.polar(jacobian + nudge)[0])(jacobians)
+        factors = jax.vmap(lambda jacobian: polar_factor(jacobian + nudge))(jacobians)
 
         def pullback(gradient):
             rows = gradient.reshape(-1, size)

@@ -17,6 +17,11 @@ METHOD_STYLES = {
     "ode": ("#CC79A7", "D"),
     "bptt": ("#E69F00", "v"),
     "robust_q": ("#56B4E9", "P"),
+    # There are no more of theirs.
+    "posterior": ("#004D40", "p"),
+    "qgf_regularised": ("#9B870C", "d"),
+    "qgf_orthogonal": ("#882255", "h"),
+    "cfg": ("#A50026", ">"),
 }
 _OTHER = ("#000000", "x")
 # Of a method with the best of 1, and of the first two other numbers.

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import flowguide as fg
+from flowguide._jacobian.polar import polar_factor
 
 from ..helpers import ACTION_SHAPES, mlp_critic, mlp_policy, observation
 
@@ -74,3 +75,16 @@ def test_a_sweep_over_the_mix_is_one_vmap(key):
     actions = jax.vmap(act)(jnp.array([0.0, 0.4, 1.0]))
     np.testing.assert_allclose(actions[1], act(0.4), atol=1e-6)
     assert not np.allclose(actions[0], actions[2])
+
+
+@given(seeds)
+def test_the_derivative_of_the_polar_factor(seed):
+    """Against finite differences, and also where singular values are equal."""
+    key = jr.key(seed)
+    direction = jr.normal(key, (4, 4))
+    for matrix in (jr.normal(jr.fold_in(key, 1), (4, 4)) + 3 * jnp.eye(4), jnp.eye(4)):
+        factor, tangent = jax.jvp(polar_factor, (matrix,), (direction,))
+        np.testing.assert_allclose(factor, jax.scipy.linalg.polar(matrix)[0], atol=1e-5)
+        step = 1e-2
+        ends = [polar_factor(matrix + sign * step * direction) for sign in (1, -1)]
+        np.testing.assert_allclose(tangent, (ends[0] - ends[1]) / (2 * step), atol=5e-3)
