@@ -5,6 +5,7 @@ mixture of three modes, and the critic is the negative squared distance to one o
 field is the exact one of the mixture, so nothing is trained and nothing is approximated.
 
     python examples/guidance_1d.py --out guidance_1d.png
+    python examples/guidance_1d.py --methods qgf posterior ode --out others.png
 """
 
 import dataclasses
@@ -21,28 +22,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import flowguide
+from flowguide.diagnose import MixtureVelocity
 
-MODES = np.array([-2.0, 0.0, 1.0], np.float32)
-MODE_STD = 0.15
+VELOCITY = MixtureVelocity()
+MODES, MODE_STD = np.asarray(VELOCITY.modes), float(VELOCITY.std)
 BEST_ACTION = 1.0
-METHODS = ("bptt", "ood", "qgf")
 WEIGHTS = (0.3, 1.0, 3.0)
 SHOWN_PATHS = 120
-
-
-def mixture_velocity(t: Float[Array, ""], action: Float[Array, "1"], observation: None) -> Array:
-    """The velocity that carries N(0, 1) to the mixture along straight lines.
-
-    For mode k, the point `(1 - t) noise + t target` is Gaussian with mean `t mu_k`; the velocity is
-    the mean of `target - noise` given that point, averaged over the modes.
-    """
-    del observation
-    variance = (1 - t) ** 2 + (t * MODE_STD) ** 2
-    distance = action - t * MODES
-    responsibility = jax.nn.softmax(-(distance**2) / (2 * variance))
-    target = MODES + t * MODE_STD**2 * distance / variance
-    noise = (1 - t) * distance / variance
-    return jnp.sum(responsibility * (target - noise), keepdims=True)
 
 
 def critic(observation: None, action: Float[Array, "1"]) -> Float[Array, ""]:
@@ -57,6 +43,9 @@ class Settings:
     out: Path = Path("guidance_1d.png")
     """Where the picture goes."""
 
+    methods: tuple[str, ...] = ("bptt", "ood", "qgf")
+    """Gradient methods, a row for each."""
+
     actions: int = 4000
     """Actions for each histogram; the first 120 are drawn as paths."""
 
@@ -68,9 +57,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    policy = flowguide.FlowPolicy(
-        mixture_velocity, (1,), num_steps=settings.steps, low=-4.0, high=4.0
-    )
+    policy = flowguide.FlowPolicy(VELOCITY, (1,), num_steps=settings.steps, low=-4.0, high=4.0)
     noise = jax.random.normal(jax.random.key(settings.seed), (settings.actions, 1))
 
     @jax.jit
@@ -78,7 +65,7 @@ def main(settings: Settings) -> None:
         return jax.vmap(lambda n: policy.trace(n, None))(noise)
 
     panels = {"unguided": unguided(noise)}
-    for method in METHODS:
+    for method in settings.methods:
 
         @jax.jit
         def guided(noise, weight, method=method):
@@ -88,9 +75,9 @@ def main(settings: Settings) -> None:
         for weight in WEIGHTS:
             panels[f"{method} {weight:g}"] = guided(noise, weight)
 
-    figure = Figure(figsize=(12, 7.6), dpi=130, layout="constrained")
+    figure = Figure(figsize=(12, 0.9 + 2.25 * len(settings.methods)), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    layout = [["unguided", *(f"{m} {w:g}" for w in WEIGHTS)] for m in METHODS]
+    layout = [["unguided", *(f"{m} {w:g}" for w in WEIGHTS)] for m in settings.methods]
     axes: Any = figure.subplot_mosaic(cast(Any, layout), sharex=True, sharey=True)
     print(f"{'method':>12} {'mean Q':>9} {'|a - a*| < 0.3':>15} {'off the modes':>14}")
     for name, trace in panels.items():
@@ -103,10 +90,10 @@ def main(settings: Settings) -> None:
         value = -np.mean((ends - BEST_ACTION) ** 2)
         near = np.mean(np.abs(ends - BEST_ACTION) < 0.3)
         print(f"{name:>12} {value:9.3f} {near:15.1%} {off_data.mean():14.1%}")
-    for method in METHODS:
+    for method in settings.methods:
         axes[f"{method} {WEIGHTS[0]:g}"].set_ylabel("action")
     for weight in WEIGHTS:
-        axes[f"{METHODS[-1]} {weight:g}"].set_xlabel("time of the flow")
+        axes[f"{settings.methods[-1]} {weight:g}"].set_xlabel("time of the flow")
     axes["unguided"].set(xlabel="time of the flow", ylabel="action")
     figure.suptitle(
         "Paths from the same noise to three modes, guided towards a* = 1 (dashed); "

@@ -4,31 +4,17 @@ python examples/noise_sensitivity.py --runs runs/small --out runs/pictures
 """
 
 import dataclasses
-from pathlib import Path
 
 import jax
-import numpy as np
 import tyro
-from trained import CUBE, PUZZLE, save, trained
+from trained import Common, save, trained
 
 from flowguide.diagnose import across_runs, noise_sensitivity
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Common):
     """What is drawn."""
-
-    tasks: tuple[str, ...] = (CUBE, PUZZLE)
-    """OGBench tasks."""
-
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Training seeds, at least two."""
-
-    runs: Path = Path("runs/small")
-    """The folder of examples/ogbench/small.toml."""
-
-    out: Path = Path("docs/images")
-    """Where the pictures go."""
 
     observations: int = 128
     """Of the data, at each of which a path is followed."""
@@ -56,5 +42,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    np.set_printoptions(precision=3)
     main(tyro.cli(Settings, description=__doc__))

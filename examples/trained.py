@@ -18,10 +18,31 @@ CUBE = "cube-single-play-singletask-task1-v0"
 PUZZLE = "puzzle-3x3-play-singletask-task1-v0"
 
 
-def trained(task: str, seeds: tuple[int, ...], runs: Path) -> list[Any]:
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """What most examples are told."""
+
+    tasks: tuple[str, ...] = (CUBE, PUZZLE)
+    """OGBench tasks."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Training seeds, at least two."""
+
+    runs: Path = Path("runs/small")
+    """The folder of examples/ogbench/small.toml."""
+
+    out: Path = Path("docs/images")
+    """Where the pictures go."""
+
+
+def trained(
+    task: str, seeds: tuple[int, ...], runs: Path, *, training: str = "small", **changed: Any
+) -> list[Any]:
     """An agent for each training seed, with `policy`, `critic` and `observations`.
 
-    `runs` is the plan's folder: what is there is used, what is missing is made there.
+    `runs` is the plan's folder: what is there is used, what is missing is made there. With
+    settings that are `changed`, such as `steps`, the critics are others, of the name `training`,
+    for the same policies.
     """
     dataset = data.dataset_name(task)
     folder = runs / "data"
@@ -33,14 +54,19 @@ def trained(task: str, seeds: tuple[int, ...], runs: Path) -> list[Any]:
     agents = []
     for seed in seeds:
         policy = runs / "policies" / dataset / "small" / f"seed_{seed}"
-        critic = runs / "critics" / task / "small" / f"seed_{seed}"
-        alone = dataclasses.replace(settings, task=dataset, critic="none", seed=seed)
-        with_critic = dataclasses.replace(settings, frozen=policy, seed=seed)
+        critic = critic_run(runs, task, seed, training)
+        alone = dataclasses.replace(settings, critic="none", seed=seed)
+        with_critic = dataclasses.replace(settings, **{"frozen": policy, "seed": seed, **changed})
         for run, made in ((policy, alone), (critic, with_critic)):
             if not (run / "finished.json").exists():
                 train.run(made, run)
         agents += load_agents(critic)
     return agents
+
+
+def critic_run(runs: Path, task: str, seed: int, training: str = "small") -> Path:
+    """The folder of a critic and its policy."""
+    return runs / "critics" / task / training / f"seed_{seed}"
 
 
 def save(figure: Any, out: Path, name: str) -> None:

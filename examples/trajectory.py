@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import tyro
 from trained import CUBE, save, trained
 
@@ -44,9 +45,10 @@ def main(settings: Settings) -> None:
         weight = settings.kappa * agent.unit
         policies[method] = flowguide.guide(agent.policy, agent.critic, method, weight=weight)
     noise = jax.random.normal(jax.random.key(settings.seed), agent.policy.noise_shape)
-    found = trajectory(policies, noise, agent.observations[0])
+    observation = jnp.asarray(agent.observations[0])
+    found = trajectory(policies, noise, observation)
     for name, trace in found.traces.items():
-        value = float(agent.critic(agent.observations[0], trace.action))
+        value = float(agent.critic(observation, jnp.asarray(trace.action)))
         print(f"{name:>10}: the critic's value of the action is {value:.2f}")
     save(found.plot(), settings.out, "trajectory")
 

@@ -6,14 +6,13 @@ The critic is `value - price * effort`; nothing is trained for any price, and no
 """
 
 import dataclasses
-from pathlib import Path
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from trained import CUBE, PUZZLE, save, trained
+from trained import Common, save, trained
 
 import flowguide
 from flowguide.diagnose._means import means
@@ -27,20 +26,8 @@ def effort(observation, action):
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Common):
     """What is drawn."""
-
-    tasks: tuple[str, ...] = (CUBE, PUZZLE)
-    """OGBench tasks."""
-
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Training seeds, at least two."""
-
-    runs: Path = Path("runs/small")
-    """The folder of examples/ogbench/small.toml."""
-
-    out: Path = Path("docs/images")
-    """Where the pictures go."""
 
     prices: tuple[float, ...] = (0, 0.3, 1, 3, 10)
     """Of effort, in standard deviations of the value over the policy's own actions."""

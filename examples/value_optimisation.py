@@ -4,11 +4,10 @@ python examples/value_optimisation.py --runs runs/small --out runs/pictures
 """
 
 import dataclasses
-from pathlib import Path
 
 import jax
 import tyro
-from trained import CUBE, PUZZLE, save, trained
+from trained import Common, save, trained
 
 from flowguide.diagnose import across_runs, value_optimisation
 from flowguide.evaluate import Condition, cross
@@ -17,20 +16,8 @@ METHODS = ("qgf", "ood", "qgf_jacobian", "ode", "bptt", "best_of_n")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Common):
     """What is drawn."""
-
-    tasks: tuple[str, ...] = (CUBE, PUZZLE)
-    """OGBench tasks."""
-
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Training seeds, at least two."""
-
-    runs: Path = Path("runs/small")
-    """The folder of examples/ogbench/small.toml."""
-
-    out: Path = Path("docs/images")
-    """Where the pictures go."""
 
     kappas: tuple[float, ...] = (1, 3, 10, 30, 100)
     """Guidance weights, in units of the task."""

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -39,8 +40,15 @@ def examples():
         sys.path.remove(str(EXAMPLES))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def promotion_as_optax_needs_it():
+    # optax.adam raises a float to its integer step count, which strict promotion forbids.
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, examples):
+def runs(tmp_path_factory, examples, promotion_as_optax_needs_it):
     """Two training seeds, made once; the examples find them."""
     folder = tmp_path_factory.mktemp("runs")
     agents = examples("trained").trained(MAZE, (0, 1), folder)
@@ -61,6 +69,12 @@ def runs(tmp_path_factory, examples):
             ["exploitation_pointmaze", "critic_error_pointmaze"],
             "claims",
         ),
+        (
+            "variants",
+            {"kappas": (3.0,), "episodes": 1, "best_of_n": (2,)},
+            ["compute_pointmaze", "variants_pointmaze"],
+            "qgf_orthogonal kappa 3",
+        ),
         ("two_objectives", {"prices": (0.0, 1.0)}, ["two_objectives"], "price     1"),
     ],
 )
@@ -74,6 +88,16 @@ def test_an_example_draws_its_pictures(
     assert said in capsys.readouterr().out
     # Nothing was trained again.
     assert {file: file.stat().st_mtime for file in runs.rglob("*.safetensors")} == before
+
+
+def test_critics_of_growing_quality(examples, runs, tmp_path, capsys):
+    module = examples("critic_quality")
+    options = {"steps": (10,), "episodes": 1, "seeds": (0, 1)}
+    module.main(module.Settings(tasks=(MAZE,), runs=runs, out=tmp_path, **options))
+    assert (tmp_path / "critic_quality.png").exists()
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if "qgf kappa 5" in line]
+    assert [line.split(",")[1].strip() for line in told] == ["10 updates", "20 updates"]
 
 
 def test_trajectory(examples, runs, tmp_path, capsys):
