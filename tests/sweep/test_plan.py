@@ -243,7 +243,7 @@ def test_the_plans_in_examples(tmp_path: Path):
         "tune": 4,
         "report": 1,
     }
-    assert small.evaluation and len(small.evaluation.conditions) == 1 + 2 * 5 + 4 + 1
+    assert small.evaluation and len(small.evaluation.conditions) == 1 + 2 * 6 + 4 + 1
     assert small.tuning and len(small.tuning.candidates) == 1 + 2 * 5 + 1
 
 

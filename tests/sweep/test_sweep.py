@@ -93,7 +93,7 @@ def test_what_the_jobs_call(plan: Path, tmp_path: Path, capsys, monkeypatch):
     calls["run"].assert_called_with(dataclasses.replace(tiny, frozen=policy), critic)
 
     played, tuned = out / "evaluations" / TASK / "tiny/seed_2.jsonl", out / "tuned" / TASK / "tiny"
-    options = {"training": "tiny", "replan": 2, "workers": 12, "timeout": 120.0}
+    options = {"training": "tiny", "replan": 2, "workers": 24, "timeout": 120.0}
     do("evaluate")
     conditions = [evaluate.Condition(), evaluate.Condition("best_of_n", best_of_n=4)]
     calls["evaluate_runs"].assert_called_once_with([critic], conditions, 1, played, **options)
