@@ -213,6 +213,11 @@ def _describe(part: Any, where: str) -> dict[str, Any]:
     if type(part) is ReversedVelocity:
         return {"class": kind, "velocity": _describe(part.velocity, f"{where}.velocity")}
     if type(part) is ClassifierFreeVelocity:
+        if part.weight is not None:
+            raise ValueError(
+                f"{where} is guided by flowguide.cfg, which is not saved: save the policy that "
+                "flowguide.guide was given."
+            )
         return {
             "class": kind,
             "velocity": _describe(part.velocity, f"{where}.velocity"),

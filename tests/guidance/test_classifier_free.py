@@ -88,6 +88,8 @@ def test_critic_gradients_come_on_top(key):
 def test_saved_and_loaded(key, tmp_path):
     policy, critic, o = conditioned_policy(key), mlp_critic(key), observation(key)
     fg.save(tmp_path, policy, critic)
+    with pytest.raises(ValueError, match="guided by flowguide.cfg, which is not saved"):
+        fg.save(tmp_path / "guided", fg.guide(policy, critic, "cfg"), critic)
     loaded, _ = fg.load(tmp_path)
     noise = jr.normal(key, (3,))
     for weight in (0.0, 3.0):
