@@ -40,15 +40,20 @@ class ScoreWeight(eqx.Module):
     - `weight`: as in `flowguide.GradientGuidance`.
     - `cap`: $c$, above 0.
 
-    Source: the relation is that of Gaussian paths, Lipman et al. (arXiv 2210.02747); the capped
-    factor is a setting of the QGF code.
+    **Raises:**
+
+    `equinox.EquinoxRuntimeError` for a cap that is not above 0.
+
+    Source: the relation is that of Gaussian paths, Lipman et al. (arXiv 2210.02747).
     """
 
     weight: Array | Callable[[Array], Array]
     cap: Array
 
     def __init__(self, weight: ArrayLike | Callable[[Array], Array] = 1.0, cap: ArrayLike = 10.0):
-        self.weight, self.cap = as_weight(weight), as_weight(cap)
+        cap = jnp.asarray(cap, float)
+        message = "flowguide.ScoreWeight: cap must be above 0."
+        self.weight, self.cap = as_weight(weight), eqx.error_if(cap, cap <= 0, message)
 
     def __call__(self, t: Float[ArrayLike, ""]) -> Array:
         # Not (1 - t) / t at 0, whose gradient would be NaN.

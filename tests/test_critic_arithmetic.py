@@ -79,9 +79,10 @@ def test_a_switch_asks_the_critic_that_counts(key, sign):
     switch = fg.Switch(lambda o: o[0] > 0, *critics)
     np.testing.assert_allclose(switch(o, a), effort(o, a), rtol=1e-6)
     np.testing.assert_allclose(jax.grad(switch, argnums=1)(o, a), 2 * a, rtol=1e-6)
-    # Batched, both branches are evaluated: the broken one must not spoil the gradient.
-    gradients = jax.vmap(jax.grad(switch, argnums=1), (None, 0))(o, jnp.stack([a, 2 * a]))
-    np.testing.assert_allclose(gradients, 2 * jnp.stack([a, 2 * a]), rtol=1e-6)
+    # A batch with both conditions evaluates both critics: the broken one must not spoil the other.
+    gradients = jax.vmap(jax.grad(switch, argnums=1), (0, None))(jnp.stack([o, -o]), a)
+    np.testing.assert_allclose(gradients[0], 2 * a, rtol=1e-6)
+    assert jnp.all(jnp.isnan(gradients[1]))
 
 
 def test_bad_terms_are_refused(key):

@@ -59,6 +59,10 @@ def guided_action_flow(
     for another critic. Each evaluation of the guided velocity costs 1 velocity and 1 gradient of
     the ensemble.
 
+    **Raises:**
+
+    `equinox.EquinoxRuntimeError` for a beta that is not above 0.
+
     ??? cite "Reference"
 
         ```bibtex
@@ -71,7 +75,9 @@ def guided_action_flow(
         }
         ```
     """
-    beta = eqx.error_if(jnp.asarray(beta, float), jnp.any(jnp.asarray(beta) <= 0), _BETA)
+    beta = jnp.asarray(beta, float)
+    message = "flowguide.guided_action_flow: beta must be above 0."
+    beta = eqx.error_if(beta, beta <= 0, message)
     return GuidedActionFlow(
         GradientGuidance(
             OneStepEstimate(),
@@ -82,6 +88,3 @@ def guided_action_flow(
             debug=debug,
         )
     )
-
-
-_BETA = "flowguide.guided_action_flow: beta must be above 0."

@@ -84,7 +84,8 @@ def trust_region(guidance: Any = None, radius: ArrayLike = 0.5) -> TrustRegion:
 
     **Raises:**
 
-    `TypeError` for a guidance that cannot be called; `ValueError` for a radius that is no number.
+    `TypeError` for a guidance that cannot be called; `ValueError` for a radius that is no number,
+    `equinox.EquinoxRuntimeError` for one below 0.
     When applied: `ValueError` for a guidance that changes the noise, such as best_of_n.
     """
     if guidance is None:
@@ -93,4 +94,6 @@ def trust_region(guidance: Any = None, radius: ArrayLike = 0.5) -> TrustRegion:
         raise TypeError(f"guidance must be a guidance, such as flowguide.qgf(), got {guidance!r}.")
     if callable(radius) or jnp.ndim(radius) != 0:
         raise ValueError(f"radius must be one number, got {radius!r}.")
-    return TrustRegion(guidance, as_weight(radius))
+    found = as_weight(radius)
+    message = "flowguide.trust_region: radius must be at least 0."
+    return TrustRegion(guidance, eqx.error_if(found, found < 0, message))

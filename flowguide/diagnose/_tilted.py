@@ -149,7 +149,7 @@ def tilted_distance(
 
     `ValueError` for an unknown method.
 
-    Source: the tilted policy is equation 2 of QGF (arXiv 2606.11087); the distance is ours.
+    Source: the tilted policy is the aim of QGF (arXiv 2606.11087); the distance is ours.
     """
     named = dict(methods) if isinstance(methods, Mapping) else {n: METHODS.get(n) for n in methods}
     unknown = sorted(name for name, make in named.items() if make is None)

@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -97,6 +98,8 @@ def test_the_score_weight_turns_guidance_of_the_score_into_that_of_the_velocity(
         np.testing.assert_allclose(found, velocity(b * s**2)(t, 0.4), rtol=1e-4)
 
 
-def test_impossible_intervals_are_refused():
+def test_impossible_intervals_and_caps_are_refused():
+    with pytest.raises(eqx.EquinoxRuntimeError, match="cap must be above 0"):
+        fg.ScoreWeight(1.0, cap=0.0)
     with pytest.raises(ValueError, match="0 <= t0 <= t1 <= 1, got t0=0.6 and t1=0.3"):
         fg.WeightInterval(1.0, 0.6, 0.3)

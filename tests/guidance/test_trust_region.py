@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -50,5 +51,7 @@ def test_what_changes_the_noise_is_refused(key):
 def test_bad_arguments_are_refused():
     with pytest.raises(TypeError, match="guidance must be a guidance"):
         fg.trust_region(0.3)
+    with pytest.raises(eqx.EquinoxRuntimeError, match="radius must be at least 0"):
+        fg.trust_region(fg.qgf(), -0.1)
     with pytest.raises(ValueError, match="radius must be one number"):
         fg.trust_region(fg.qgf(), jnp.ones(3))
