@@ -8,11 +8,10 @@ The policies are the same throughout; only their critics were trained for longer
 import dataclasses
 
 import tyro
+from growth import plot_growth
 from trained import Common, critic_run, CUBE, PLAN, save, trained
 
-from flowguide.diagnose._style import style
 from flowguide.evaluate import Condition, evaluate_runs, summarise
-from flowguide.evaluate._drawing import add_legend, add_title, errors_of, finish_axes, new_figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,37 +36,18 @@ def main(settings: Settings) -> None:
         *(Condition("qgf", settings.kappa, unit="kappa"),),
         *(Condition("ood", settings.kappa, unit="kappa"), Condition("best_of_n", best_of_n=4)),
     ]
-    figure = new_figure(4.4 * len(settings.tasks) + 1.8, 3.8)
-    panels = figure.subplots(1, len(settings.tasks), sharey=True, squeeze=False)[0]
-    for task, axes in zip(settings.tasks, panels, strict=True):
-        found = {}
+    found: dict[str, dict[int, dict]] = {}
+    for task in settings.tasks:
+        found[task] = {}
         last = PLAN["train"]["small"]["steps"]
         for steps in (*settings.steps, last):
-            found[steps] = play(task, steps, last, conditions, settings)
-            for condition, rate in found[steps].items():
+            rates = play(task, steps, last, conditions, settings)
+            found[task][steps] = rates
+            for condition, rate in rates.items():
                 print(f"{task}, {steps:>6} updates, {condition!s:>12}: {rate} of {rate.count}")
-        for i, condition in enumerate(conditions):
-            color, marker = style(condition.method, i)
-            rates = [rates[condition] for rates in found.values()]
-            axes.errorbar(
-                *(list(found), [rate.value for rate in rates], errors_of(rates)),
-                color=color,
-                marker=marker,
-                markersize=5,
-                capsize=3,
-                label=str(condition),
-            )
-        axes.set_xscale("log")
-        axes.set_xticks(list(found), [f"{steps:,}" for steps in found])
-        axes.minorticks_off()
-        axes.set_title(task.removesuffix("-v0"), fontsize=9)
-        axes.set_xlabel("updates of the critic")
-        finish_axes(axes, is_rate=True)
-    panels[0].set_ylabel("success rate")
-    add_legend(figure, panels)
-    count = settings.episodes * len(settings.seeds)
-    below = f"{count} episodes each, 95% Wilson intervals"
-    add_title(figure, "Critics of growing quality", below)
+    figure = plot_growth(
+        found, "Critics of growing quality", "updates of the critic", lambda steps: f"{steps:,}"
+    )
     save(figure, settings.out, "critic_quality")
 
 

@@ -9,6 +9,9 @@ import jax
 import numpy as np
 import pytest
 
+import flowguide
+from flowguide._guide import METHODS
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 MAZE = "pointmaze-medium-navigate-singletask-task1-v0"
 TINY = {
@@ -98,6 +101,28 @@ def test_critics_of_growing_quality(examples, runs, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     told = [line for line in lines if "qgf kappa 5" in line]
     assert [line.split(",")[1].strip() for line in told] == ["10 updates", "20 updates"]
+
+
+def test_models_of_growing_size(examples, runs, tmp_path, capsys):
+    module = examples("model_size")
+    options = {"widths": (4, 8), "depths": (1, 2), "steps": 10, "episodes": 1, "seeds": (0, 1)}
+    module.main(module.Settings(tasks=(MAZE,), runs=runs, out=tmp_path, **options))
+    assert (tmp_path / "model_size.png").exists()
+    said = capsys.readouterr().out
+    policy: Any = flowguide.load(next(runs.rglob("4x1*/seed_0")))[0]
+    # Of observation, chunk and time to 4 hidden ones and to the chunk, with biases.
+    size = policy.velocity.observation_size + 10 + 16
+    assert f"4x1: a policy of {size * 4 + 4 + 4 * 10 + 10:,} parameters" in said
+    assert "8x2: a policy of" in said and said.count("best of 4: 0.") == 2
+
+
+def test_every_method_in_one_dimension(examples, tmp_path, capsys):
+    module = examples("methods_1d")
+    module.main(module.Settings(out=tmp_path, actions=50))
+    assert (tmp_path / "methods_1d.png").exists()
+    told = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:-1]]
+    # robust_q needs a critic of its own, which one dimension has no use for.
+    assert sorted(told) == sorted({*METHODS, "unguided"} - {"robust_q"})
 
 
 def test_trajectory(examples, runs, tmp_path, capsys):

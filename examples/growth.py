@@ -1,0 +1,43 @@
+"""The picture of two examples: success against something that grows, a panel for each task."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flowguide.diagnose._style import style
+from flowguide.evaluate import Condition, Success
+from flowguide.evaluate._drawing import add_legend, add_title, errors_of, finish_axes, new_figure
+
+
+def plot_growth(
+    found: Mapping[str, Mapping[int, Mapping[Condition, Success]]],
+    title: str,
+    label: str,
+    shown: Callable[[int], str],
+) -> Any:
+    """Draws the success of each condition; `shown` writes a tick of what grows."""
+    figure = new_figure(4.4 * len(found) + 1.8, 3.8)
+    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
+    for (task, sizes), axes in zip(found.items(), panels, strict=True):
+        for i, condition in enumerate(next(iter(sizes.values()))):
+            color, marker = style(condition.method, i)
+            rates = [rates[condition] for rates in sizes.values()]
+            axes.errorbar(
+                *(list(sizes), [rate.value for rate in rates], errors_of(rates)),
+                color=color,
+                marker=marker,
+                markersize=5,
+                capsize=3,
+                label=str(condition),
+            )
+        axes.set_xscale("log")
+        axes.set_xticks(list(sizes), [shown(size) for size in sizes])
+        axes.minorticks_off()
+        axes.set_title(task.removesuffix("-v0"), fontsize=9)
+        axes.set_xlabel(label)
+        finish_axes(axes, is_rate=True)
+    panels[0].set_ylabel("success rate")
+    add_legend(figure, panels)
+    counts = {rate.count for sizes in found.values() for s in sizes.values() for rate in s.values()}
+    below = f"{min(counts)} episodes each, 95% Wilson intervals"
+    add_title(figure, title, below)
+    return figure

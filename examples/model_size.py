@@ -1,0 +1,102 @@
+"""Success with policies and critics of growing size (QGF, figure 9).
+
+    python examples/model_size.py --runs runs/small --out runs/pictures
+
+Policy and critic grow together, with the same number of updates on the same data. 1024x4, the
+paper's networks, is `--widths 1024 --depths 4`: on two cores an hour for each training seed.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import tyro
+from growth import plot_growth
+from trained import Common, CUBE, PLAN, save
+
+from flowguide import data, load, train
+from flowguide.evaluate import Condition, evaluate_runs, summarise
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(Common):
+    """What is trained, played and drawn."""
+
+    tasks: tuple[str, ...] = (CUBE,)
+    """OGBench tasks."""
+
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    """Hidden units of each layer."""
+
+    depths: tuple[int, ...] = (3, 3, 3, 4)
+    """Layers, for each width."""
+
+    steps: int = 6000
+    """Updates of all of them."""
+
+    kappa: float = 5.0
+    """The weight of the gradient methods, in units of the task: of each critic its own."""
+
+    episodes: int = 10
+    """Of each training seed, condition and size."""
+
+
+def main(settings: Settings) -> None:
+    conditions = [
+        *(Condition(), Condition("qgf", settings.kappa, unit="kappa")),
+        *(Condition("ood", settings.kappa, unit="kappa"), Condition("best_of_n", best_of_n=4)),
+    ]
+    found: dict[str, dict[int, dict]] = {}
+    for task in settings.tasks:
+        found[task] = {}
+        for width, depth in zip(settings.widths, settings.depths, strict=True):
+            size, rates = play(task, (width,) * depth, conditions, settings)
+            found[task][size] = rates
+            print(f"{task}, {width}x{depth}: a policy of {size:,} parameters")
+            for condition, rate in rates.items():
+                print(f"{condition!s:>16}: {rate} of {rate.count}")
+    title = f"Policies and critics of growing size, {settings.steps:,} updates"
+    label = "parameters of the policy"
+    save(plot_growth(found, title, label, in_millions), settings.out, "model_size")
+
+
+def in_millions(size: int) -> str:
+    return f"{size / 1e6:.2g} M"
+
+
+def play(
+    task: str, hidden: tuple[int, ...], conditions: list[Condition], settings: Settings
+) -> tuple[int, dict]:
+    """The size of a policy, and the success of each condition with it and a critic as large."""
+    name = f"{hidden[0]}x{len(hidden)}"
+    runs = settings.runs / "model_size" / task / f"{name}_{settings.steps}_updates"
+    folders = [runs / f"seed_{seed}" for seed in settings.seeds]
+    for seed, folder in zip(settings.seeds, folders, strict=True):
+        train_one(task, hidden, seed, settings, folder)
+    policy: Any = load(folders[0])[0]
+    arrays = jax.tree.leaves(eqx.filter(policy, eqx.is_inexact_array))
+    file = runs / "episodes.jsonl"
+    episodes = evaluate_runs(folders, conditions, settings.episodes, file, shown=False)
+    return sum(array.size for array in arrays), summarise(episodes)
+
+
+def train_one(
+    task: str, hidden: tuple[int, ...], seed: int, settings: Settings, folder: Path
+) -> None:
+    """Policy and critic of one training seed; what is there is used."""
+    dataset, files = data.dataset_name(task), settings.runs / "data"
+    if not (files / f"{dataset}.npz").exists():
+        data.collect(dataset, PLAN["collect"], files, workers=os.cpu_count() or 1)
+    plan = PLAN["train"]["small"]
+    options = {"discount": plan["discount"], "hidden": hidden, "steps": settings.steps}
+    often = min(settings.steps, 1000)
+    preset = train.preset(plan["preset"], task)
+    options |= {"seed": seed, "log_every": often, "checkpoint_every": often}
+    train.run(dataclasses.replace(preset, **options, dataset_dir=files), folder)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
