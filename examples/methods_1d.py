@@ -115,7 +115,9 @@ def main(settings: Settings) -> None:
         axes.set_ylabel("density")
     lines = figure.axes[0].get_legend_handles_labels()
     figure.legend(*lines, loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle(f"{settings.actions:,} actions of each method, from the same noise", fontsize=11)
+    figure.suptitle(
+        f"{settings.actions:,} actions of each method, from the same noise", fontsize=11
+    )
     save(figure, settings.out, "methods_1d")
 
 

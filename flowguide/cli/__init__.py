@@ -1,1 +1,5 @@
-from ._main import main as main
+from ._main import main
+
+__all__ = [
+    "main",
+]

@@ -1,27 +1,49 @@
-from ._collect import collect as collect
+from ._collect import collect
 from ._dataset import (
-    Dataset as Dataset,
-    from_arrays as from_arrays,
-    split_episodes as split_episodes,
+    Dataset,
+    from_arrays,
+    split_episodes,
 )
 from ._goals import (
-    CRITIC_GOALS as CRITIC_GOALS,
-    GoalRatios as GoalRatios,
-    GoalWindows as GoalWindows,
-    POLICY_GOALS as POLICY_GOALS,
+    CRITIC_GOALS,
+    GoalRatios,
+    GoalWindows,
+    POLICY_GOALS,
 )
-from ._minari import load_minari as load_minari
+from ._minari import load_minari
 from ._ogbench import (
-    dataset_name as dataset_name,
-    is_goal_conditioned as is_goal_conditioned,
-    load_ogbench as load_ogbench,
-    load_ogbench_file as load_ogbench_file,
-    ogbench_slices as ogbench_slices,
+    dataset_name,
+    is_goal_conditioned,
+    load_ogbench,
+    load_ogbench_file,
+    ogbench_slices,
 )
-from ._slices import SliceStream as SliceStream
+from ._slices import SliceStream
 from ._windows import (
-    AbstractSampler as AbstractSampler,
-    Batch as Batch,
-    PerLearner as PerLearner,
-    Windows as Windows,
+    AbstractSampler,
+    Batch,
+    PerLearner,
+    Windows,
 )
+
+__all__ = [
+    "AbstractSampler",
+    "Batch",
+    "collect",
+    "CRITIC_GOALS",
+    "Dataset",
+    "dataset_name",
+    "from_arrays",
+    "GoalRatios",
+    "GoalWindows",
+    "is_goal_conditioned",
+    "load_minari",
+    "load_ogbench",
+    "load_ogbench_file",
+    "ogbench_slices",
+    "PerLearner",
+    "POLICY_GOALS",
+    "SliceStream",
+    "split_episodes",
+    "Windows",
+]

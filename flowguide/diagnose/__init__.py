@@ -1,17 +1,35 @@
-from ._critic_error import critic_error as critic_error, CriticError as CriticError
-from ._exploitation import Exploitation as Exploitation, exploitation as exploitation
-from ._means import across_runs as across_runs, Means as Means
+from ._critic_error import critic_error, CriticError
+from ._exploitation import Exploitation, exploitation
+from ._means import across_runs, Means
 from ._noise_sensitivity import (
-    noise_sensitivity as noise_sensitivity,
-    NoiseSensitivity as NoiseSensitivity,
+    noise_sensitivity,
+    NoiseSensitivity,
 )
 from ._tilted import (
-    MixtureVelocity as MixtureVelocity,
-    tilted_distance as tilted_distance,
-    TiltedDistance as TiltedDistance,
+    MixtureVelocity,
+    tilted_distance,
+    TiltedDistance,
 )
-from ._trajectory import Trajectory as Trajectory, trajectory as trajectory
+from ._trajectory import Trajectory, trajectory
 from ._value_optimisation import (
-    value_optimisation as value_optimisation,
-    ValueOptimisation as ValueOptimisation,
+    value_optimisation,
+    ValueOptimisation,
 )
+
+__all__ = [
+    "across_runs",
+    "critic_error",
+    "CriticError",
+    "Exploitation",
+    "exploitation",
+    "Means",
+    "MixtureVelocity",
+    "noise_sensitivity",
+    "NoiseSensitivity",
+    "tilted_distance",
+    "TiltedDistance",
+    "Trajectory",
+    "trajectory",
+    "value_optimisation",
+    "ValueOptimisation",
+]

@@ -1,28 +1,58 @@
-from ._agents import Agent as Agent, load_agents as load_agents
-from ._compare import compare as compare, Comparison as Comparison
-from ._conditions import Condition as Condition, cross as cross
-from ._cost import Cost as Cost, cost as cost
+from ._agents import Agent, load_agents
+from ._compare import compare, Comparison
+from ._conditions import Condition, cross
+from ._cost import Cost, cost
 from ._episodes import (
-    Episode as Episode,
-    read_episodes as read_episodes,
-    write_episodes as write_episodes,
+    Episode,
+    read_episodes,
+    write_episodes,
 )
-from ._evaluate import evaluate as evaluate, Pool as Pool
+from ._evaluate import evaluate, Pool
 from ._iqm import (
-    interquartile_difference as interquartile_difference,
-    interquartile_mean as interquartile_mean,
+    interquartile_difference,
+    interquartile_mean,
 )
 from ._plots import (
-    plot_along_training as plot_along_training,
-    plot_success as plot_success,
+    plot_along_training,
+    plot_success,
 )
-from ._report import report as report
-from ._runs import evaluate_runs as evaluate_runs
+from ._report import report
+from ._runs import evaluate_runs
 from ._statistics import (
-    Estimate as Estimate,
-    Success as Success,
-    success as success,
-    summarise as summarise,
+    Estimate,
+    Success,
+    success,
+    summarise,
 )
-from ._tune import tune_runs as tune_runs, Tuned as Tuned
-from ._videos import record_videos as record_videos, video_problem as video_problem
+from ._tune import tune_runs, Tuned
+from ._videos import record_videos, video_problem
+
+__all__ = [
+    "Agent",
+    "compare",
+    "Comparison",
+    "Condition",
+    "Cost",
+    "cost",
+    "cross",
+    "Episode",
+    "Estimate",
+    "evaluate",
+    "evaluate_runs",
+    "interquartile_difference",
+    "interquartile_mean",
+    "load_agents",
+    "plot_along_training",
+    "plot_success",
+    "Pool",
+    "read_episodes",
+    "record_videos",
+    "report",
+    "Success",
+    "success",
+    "summarise",
+    "tune_runs",
+    "Tuned",
+    "video_problem",
+    "write_episodes",
+]

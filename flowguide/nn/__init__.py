@@ -1,5 +1,16 @@
-from ._ensemble import critic_ensemble as critic_ensemble
-from ._layers import Dense as Dense, LayerNorm as LayerNorm
-from ._mlp import MLP as MLP
-from ._networks import CriticMLP as CriticMLP, ValueMLP as ValueMLP, VelocityMLP as VelocityMLP
-from ._time import sinusoidal_embedding as sinusoidal_embedding
+from ._ensemble import critic_ensemble
+from ._layers import Dense, LayerNorm
+from ._mlp import MLP
+from ._networks import CriticMLP, ValueMLP, VelocityMLP
+from ._time import sinusoidal_embedding
+
+__all__ = [
+    "critic_ensemble",
+    "CriticMLP",
+    "Dense",
+    "LayerNorm",
+    "MLP",
+    "sinusoidal_embedding",
+    "ValueMLP",
+    "VelocityMLP",
+]

@@ -1,5 +1,16 @@
-from ._graph import make_jobs as make_jobs
-from ._jobs import Job as Job
-from ._plan import Plan as Plan, read_plan as read_plan
-from ._status import Status as Status
-from ._sweep import dry_run as dry_run, status as status, sweep as sweep
+from ._graph import make_jobs
+from ._jobs import Job
+from ._plan import Plan, read_plan
+from ._status import Status
+from ._sweep import dry_run, status, sweep
+
+__all__ = [
+    "dry_run",
+    "Job",
+    "make_jobs",
+    "Plan",
+    "read_plan",
+    "Status",
+    "status",
+    "sweep",
+]

@@ -7,8 +7,8 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from .._critic import Critic
 from .._policy import AbstractPolicy, Trace
 from .._schedule import as_weight
-from .base import AbstractGuidance, AbstractWrapper
-from .methods import qgf
+from ._base import AbstractGuidance, AbstractWrapper
+from ._methods import qgf
 
 
 class TrustRegionPolicy(AbstractWrapper):

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, PyTree
 from .._checks import as_positive_int
 from .._critic import Critic
 from .._policy import FlowPolicy, Trace
-from .base import AbstractGuidance, AbstractWrapper
-from .best_of_n import values_of
+from ._base import AbstractGuidance, AbstractWrapper
+from ._best_of_n import values_of
 
 
 class BeamPolicy(AbstractWrapper):

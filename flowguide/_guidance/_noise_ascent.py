@@ -7,7 +7,7 @@ from .._checks import as_positive_int
 from .._critic import Critic, evaluate
 from .._policy import AbstractPolicy, Trace
 from .._schedule import as_weight
-from .base import AbstractGuidance, AbstractWrapper
+from ._base import AbstractGuidance, AbstractWrapper
 
 
 class NoiseAscentPolicy(AbstractWrapper):

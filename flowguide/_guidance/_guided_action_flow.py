@@ -9,9 +9,9 @@ from .._critic import Critic, Ensemble
 from .._estimate import OneStepEstimate
 from .._jacobian import DroppedJacobian
 from .._policy import FlowPolicy
-from .base import AbstractGuidance
-from .gate import DisagreementGate
-from .gradient import GradientGuidance
+from ._base import AbstractGuidance
+from ._gate import DisagreementGate
+from ._gradient import GradientGuidance
 
 
 class GuidedActionFlow(AbstractGuidance):

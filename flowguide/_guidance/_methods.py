@@ -13,7 +13,7 @@ from .._jacobian import (
     OrthogonalJacobian,
     RegularisedJacobian,
 )
-from .gradient import GradientGuidance
+from ._gradient import GradientGuidance
 
 
 def ood(

@@ -21,7 +21,7 @@ from .._jacobian import AbstractJacobian
 from .._policy import FlowPolicy
 from .._schedule import as_weight, weight_at, WeightInterval
 from .._velocity import AbstractGuidedVelocity, unguided_step, VelocityField, VelocityStep
-from .base import AbstractGuidance
+from ._base import AbstractGuidance
 
 
 class GradientGuidance(AbstractGuidance):

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from .._checks import as_positive_int
 from .._critic import Critic, evaluate
 from .._policy import AbstractPolicy, Trace
-from .base import AbstractGuidance, AbstractWrapper
+from ._base import AbstractGuidance, AbstractWrapper
 
 
 class BestOfNPolicy(AbstractWrapper):

@@ -7,7 +7,7 @@ from .._classifier_free import ClassifierFreeVelocity
 from .._critic import Critic
 from .._policy import FlowPolicy
 from .._schedule import as_weight
-from .base import AbstractGuidance
+from ._base import AbstractGuidance
 
 
 class ClassifierFree(AbstractGuidance):
