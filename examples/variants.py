@@ -55,6 +55,7 @@ def main(settings: Settings) -> None:
         picture = draw_compute(*(name, task, table, agents[0].policy.num_steps, Styles(conditions)))
         assert picture is not None
         save(picture.figure, settings.out, f"compute_{name}")
+        print(picture.left_out or "All conditions are in the picture.")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from ._policy import AbstractPolicy
 
 NUM_ACTIONS = 16
 
-# What `weight="auto"` asks for: the best of 1, 3, 5, 10, 30 and 100 on four tasks, three training
-# seeds. docs/weights.md has the evidence.
 DEFAULT_KAPPA = 5.0
+"""What `weight="auto"` asks for, in units of the task: the best of 1, 3, 5, 10, 30 and 100 on four
+OGBench tasks with three training seeds each. `docs/weights.md` has the evidence."""
 
 
 def weight_unit(

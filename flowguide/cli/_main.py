@@ -28,14 +28,20 @@ def _command(arguments: list[str]) -> Any:
     )
 
 
-def main() -> None:
-    """The `flowguide` command: parses, calls the library and prints."""
-    command = tyro.cli(
-        _command(sys.argv[1:]),
+def parse(arguments: list[str]) -> Any:
+    """What `flowguide` does with these arguments, as an object with `run()`."""
+    return tyro.cli(
+        _command(arguments),
+        args=arguments,
         prog="flowguide",
         description="Test-time guidance of frozen flow policies by a critic's gradient.",
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
     )
+
+
+def main() -> None:
+    """The `flowguide` command: parses, calls the library and prints."""
+    command = parse(sys.argv[1:])
     try:
         command.run()
     except (ValueError, OSError, ImportError, FloatingPointError, RuntimeError) as error:

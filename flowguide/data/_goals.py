@@ -44,7 +44,10 @@ class GoalRatios(eqx.Module):
 
 
 CRITIC_GOALS = GoalRatios(current=0.2, geometric=0.5, random=0.3)
+"""OGBench's ratios for critics: 0.2 this row, 0.5 a later one, 0.3 any."""
+
 POLICY_GOALS = GoalRatios(uniform=1.0)
+"""OGBench's ratios for policies: any later row of the episode."""
 
 
 class GoalWindows(AbstractSampler):

@@ -28,8 +28,13 @@ _KINDS = {
 
 
 def dataset_name(name: str) -> str:
-    """The name of the dataset behind a task: `cube-single-play-singletask-task1-v0` and
-    `cube-single-play-oraclerep-v0` have `cube-single-play-v0`."""
+    """The name of the dataset behind a task.
+
+    **Arguments:**
+
+    - `name`: an OGBench name. `cube-single-play-singletask-task1-v0` and
+        `cube-single-play-oraclerep-v0` have the dataset `cube-single-play-v0`.
+    """
     parts = name.split("-")
     for word in ("singletask", "oraclerep"):
         if word in parts:
@@ -38,7 +43,7 @@ def dataset_name(name: str) -> str:
 
 
 def is_goal_conditioned(name: str) -> bool:
-    """Whether a name is of goals to be reached, and not of a single task with rewards."""
+    """Whether an OGBench `name` is of goals to be reached, not of a single task with rewards."""
     return "singletask" not in name.split("-")
 
 

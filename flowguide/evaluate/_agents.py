@@ -63,6 +63,11 @@ class Agent:
 def load_agents(run: str | os.PathLike, *, training: str = "") -> list[Agent]:
     """The agents of all training seeds of a run, or the one that `flowguide.save` wrote.
 
+    **Arguments:**
+
+    - `run`: the folder.
+    - `training`: a name for the training settings, which results and reports carry.
+
     **Raises:**
 
     What `flowguide.load` raises; `ValueError` for a run that holds no policy.

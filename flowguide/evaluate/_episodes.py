@@ -94,7 +94,11 @@ _condition = functools.lru_cache(maxsize=None)(Condition)
 
 
 def read_episodes(file: str | os.PathLike) -> list[Episode]:
-    """The episodes of a results file; none if there is no such file.
+    """The episodes of a results file.
+
+    **Arguments:**
+
+    - `file`: JSON Lines, an episode each; no episodes if there is no such file.
 
     **Raises:**
 
@@ -116,6 +120,12 @@ def read_episodes(file: str | os.PathLike) -> list[Episode]:
 
 
 def write_episodes(file: str | os.PathLike, episodes: Iterable[Episode]) -> None:
-    """Replaces a results file, in an order that does not depend on which episode ended first."""
+    """Replaces a results file, in an order that does not depend on which episode ended first.
+
+    **Arguments:**
+
+    - `file`: what is written, all or nothing.
+    - `episodes`: its lines.
+    """
     text = "".join(episode.to_json() + "\n" for episode in sorted(episodes, key=lambda e: e.key))
     replace_file(Path(file), lambda path: path.write_text(text))

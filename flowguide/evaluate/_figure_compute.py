@@ -113,6 +113,16 @@ def _center(costs: Sequence[int]) -> float:
     return math.sqrt(costs[0] * costs[-1])
 
 
+def _room(lengths: Sequence[int]) -> int:
+    """How many points of each curve there is room for at one cost, given how many each has."""
+    fits = [n for n in range(1, MAX_OF_A_CURVE + 1) if _points(lengths, n) <= MAX_AT_ONE_COST]
+    return max(fits, default=1)
+
+
+def _points(lengths: Sequence[int], most: int) -> int:
+    return sum(min(length, most) for length in lengths)
+
+
 def _places(
     rows: Sequence[Comparison], flow_steps: int
 ) -> dict[str, list[tuple[Comparison, float]]]:
@@ -128,7 +138,7 @@ def _places(
     for i, (center, cluster) in enumerate(zip(centers, clusters, strict=True)):
         gap = min(gaps[max(i - 1, 0) : i + 1], default=1.0)
         labels = sorted((x for x in curves if costs[x] in cluster), key=lambda x: costs[x])
-        each = min(max(MAX_AT_ONE_COST // len(labels), 1), MAX_OF_A_CURVE)
+        each = _room([len(curves[label]) for label in labels])
         few = {label: thinned(curves[label], each) for label in labels}
         # One slot stays empty between two curves.
         slots = sum(map(len, few.values())) + len(few) - 1

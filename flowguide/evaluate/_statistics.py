@@ -56,6 +56,10 @@ class Estimate:
 def success(outcomes: Iterable[bool]) -> Success:
     """The success rate of some episodes with its 95% Wilson score interval.
 
+    **Arguments:**
+
+    - `outcomes`: for each episode whether it succeeded.
+
     **Raises:**
 
     `ValueError` for no episodes.
@@ -77,7 +81,11 @@ def success_of(successes: int, count: int) -> Success:
 
 
 def summarise(episodes: Sequence[Episode]) -> dict[Condition, Success]:
-    """The success of each condition among the episodes: unguided first, then by name and weight.
+    """The success of each condition: unguided first, then by name and weight.
+
+    **Arguments:**
+
+    - `episodes`: of one task, or of several that are to count as one.
 
     Episodes with an error, and those whose environment does not tell success, are left out;
     `flowguide.evaluate.compare` counts them.

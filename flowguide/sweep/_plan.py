@@ -101,7 +101,9 @@ class _Cross:
 def read_plan(file: str | os.PathLike) -> Plan:
     """Reads a plan, a TOML file as `docs/sweeps.md` describes it.
 
-    Relative paths in it count from the folder that it is in.
+    **Arguments:**
+
+    - `file`: the TOML file. Relative paths in it count from the folder that it is in.
 
     **Raises:**
 

@@ -100,7 +100,17 @@ def status(
 
 
 def dry_run(plan: str | os.PathLike, out: str | os.PathLike) -> list[str]:
-    """The graph of a plan as lines: each job with what it needs, and the counts of each kind."""
+    """The graph of a plan as lines: each job with what it needs, and the counts of each kind.
+
+    **Arguments:**
+
+    - `plan`: the plan's file.
+    - `out`: the folder that the sweep would write to. Nothing is written.
+
+    **Raises:**
+
+    As `read_plan`.
+    """
     return graph_lines(make_jobs(read_plan(plan), Path(out).expanduser()))
 
 

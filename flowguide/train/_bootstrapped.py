@@ -17,7 +17,13 @@ from ._learner import AbstractLearner, check_rate, follow, init_state, LearnerSt
 
 
 class BootstrappedState(eqx.Module):
-    """The critic and the slow copy of it that its targets come from."""
+    """What `Bootstrapped` learns.
+
+    **Attributes:**
+
+    - `critic`: the ensemble and its optimiser's state.
+    - `target_critic`: a slow copy of it, which its targets come from.
+    """
 
     critic: LearnerState
     target_critic: Ensemble

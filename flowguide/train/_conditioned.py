@@ -17,7 +17,13 @@ from ._learner import AbstractLearner, apply_gradient, init_state, LearnerState,
 
 
 class ConditionedState(eqx.Module):
-    """What `Conditioned` learns: a velocity field, and the critic and value that label actions."""
+    """What `Conditioned` learns.
+
+    **Attributes:**
+
+    - `velocity`: the field and its optimiser's state.
+    - `critic`: the critic and the value that label actions.
+    """
 
     velocity: LearnerState
     critic: IQLState

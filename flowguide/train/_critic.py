@@ -9,6 +9,15 @@ def critic_loss(values: Float[Array, " K"], target: Float[Array, ""]) -> Float[A
     """The squared error of an ensemble's members against one target, summed over the members.
 
     Summed, so that each member's gradient does not depend on how many there are.
+
+    **Arguments:**
+
+    - `values`: the members' values of one observation and action, shape `(K,)`.
+    - `target`: what each should have said, shape `()`.
+
+    **Returns:**
+
+    The loss, shape `()`, in squared units of the value.
     """
     return ((values - target) ** 2).sum()
 

@@ -27,7 +27,16 @@ def value_loss(
 ) -> Float[Array, ""]:
     r"""The asymmetric square $\lvert \tau - \mathbb 1(u < 0) \rvert\, u^2$, $u$ = target - value.
 
-    Its minimiser is the target's `expectile`: 0.5 is the mean, towards 1 the maximum.
+    **Arguments:**
+
+    - `value`: $V(o)$, shape `()`.
+    - `target`: what it is regressed on, the target critic's value of an action, shape `()`.
+    - `expectile`: $\tau$ in (0, 1), of the target's distribution, which is what the loss is least
+        at: 0.5 is the mean, towards 1 the maximum.
+
+    **Returns:**
+
+    The loss, shape `()`, in squared units of the value.
 
     Source: IQL, Kostrikov et al. (arXiv 2110.06169), equation 5; see `IQL`.
     """
@@ -36,7 +45,14 @@ def value_loss(
 
 
 class IQLState(eqx.Module):
-    """What IQL learns: the critic, its slow copy, and the state value."""
+    """What IQL learns.
+
+    **Attributes:**
+
+    - `critic`: the ensemble and its optimiser's state.
+    - `target_critic`: a slow copy of it.
+    - `value`: the state value and its optimiser's state.
+    """
 
     critic: LearnerState
     target_critic: Ensemble

@@ -66,7 +66,20 @@ class Report:
 
 
 def init(learner: AbstractLearner, key: Seeds, *, keep_best: Sequence[str] = ()) -> TrainState:
-    """The state before the first update. Arguments are as for `train`."""
+    """The state before the first update: what `train` begins with, and what a checkpoint restores.
+
+    **Arguments:**
+
+    - `learner`, `key`, `keep_best`: as for `train`.
+
+    **Returns:**
+
+    A `TrainState` of update 0; of several keys, with a leading axis on every array.
+
+    **Raises:**
+
+    `ValueError` for a loss to be kept the best by that is of no learner.
+    """
     key = _typed(key)
     keys = _split(key)[0]
     state = eqx.filter_jit(_over_seeds(lambda k: learner.init(k), key))(keys)

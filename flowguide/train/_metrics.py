@@ -72,8 +72,17 @@ class Metrics:
 
 
 def read_metrics(file: str | os.PathLike) -> list[dict[str, Any]]:
-    """The lines of a metrics file; none if there is no such file. A last line without its end is
-    what a killed process leaves: it is left out."""
+    """The lines of a metrics file.
+
+    **Arguments:**
+
+    - `file`: the `metrics.jsonl` of a run.
+
+    **Returns:**
+
+    A dictionary for each line, with `step`, `seed` and the losses; none if there is no such file.
+    A last line without its end is what a killed process leaves: it is left out.
+    """
     path = Path(file)
     if not path.exists():
         return []

@@ -20,10 +20,16 @@ PRESETS: dict[str, dict[str, object]] = {
         "checkpoint_every": 4_000,
     },
 }
+"""What the presets `default`, `paper` and `small` change of the defaults of `Settings`, by name."""
 
 
 def preset(name: str, task: str) -> Settings:
-    """The settings of a preset: `"default"`, `"paper"` or `"small"`.
+    """The settings of a preset.
+
+    **Arguments:**
+
+    - `name`: `"default"`, `"paper"` (arXiv 2606.11087's) or `"small"` (for two cores).
+    - `task`: an OGBench name.
 
     **Raises:**
 
