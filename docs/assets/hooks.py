@@ -1,7 +1,8 @@
 """What the site does to each page as it is built.
 
-Formulas become MathML, which browsers draw by themselves; names such as `flowguide.qgf` become
-links to the reference; and `{help: train}` becomes what `flowguide train --help` prints.
+Formulas become MathML, which browsers draw by themselves; names such as `flowguide.qgf`, and those
+of methods at the beginning of a table's row, become links to the reference; a click on a picture
+shows it in full size; and `{help: train}` becomes what `flowguide train --help` prints.
 """
 
 import html
@@ -9,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from typing import Any
 
 from latex2mathml.converter import convert
@@ -17,6 +19,8 @@ from latex2mathml.converter import convert
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 _HELP = re.compile(r"^\{help: *(\w*)\}$", re.MULTILINE)
 _NAME = re.compile(r"<code>(flowguide(?:\.\w+)+)</code>")
+_ROW = re.compile(r"(?<=<tr>\n<td>)<code>(\w+)</code>")
+_PICTURE = re.compile(r'<img [^>]*src="([^"]+)"[^>]*>')
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -24,14 +28,20 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    return _NAME.sub(_link, _FORMULA.sub(_formula, content))
+    content = _NAME.sub(lambda match: _link(match, match[1]), _FORMULA.sub(_formula, content))
+    content = _ROW.sub(lambda match: _link(match, f"flowguide.{match[1]}"), content)
+    return _PICTURE.sub(r'<a href="\1">\g<0></a>', content)
 
 
 def _help(match: re.Match[str]) -> str:
     command = [sys.executable, "-m", "flowguide", *match[1].split(), "--help"]
     shown = {**os.environ, "COLUMNS": "88", "NO_COLOR": "1"}
     found = subprocess.run(command, env=shown, check=True, capture_output=True, text=True)
-    return f"```text\n{found.stdout.rstrip()}\n```"
+    # tyro wraps all but the description.
+    lines = (
+        textwrap.fill(line, 88) if line[:1].isalpha() else line for line in found.stdout.split("\n")
+    )
+    return "```text\n" + "\n".join(lines).rstrip() + "\n```"
 
 
 def _formula(match: re.Match[str]) -> str:
@@ -41,6 +51,6 @@ def _formula(match: re.Match[str]) -> str:
     return f'<{tag} class="formula-{kind}">{found}</{tag}>'
 
 
-def _link(match: re.Match[str]) -> str:
+def _link(match: re.Match[str], name: str) -> str:
     # Resolved by mkdocs-autorefs; what is no public name stays as it is.
-    return f'<autoref identifier="{match[1]}" optional>{match[0]}</autoref>'
+    return f'<autoref identifier="{name}" optional>{match[0]}</autoref>'
