@@ -2,7 +2,8 @@
 
 Formulas become MathML, which browsers draw by themselves; names such as `flowguide.qgf`, and those
 of methods at the beginning of a table's row, become links to the reference; a click on a picture
-shows it in full size; and `{help: train}` becomes what `flowguide train --help` prints.
+shows it in full size, and below it stands what it shows; and `{help: train}` becomes what
+`flowguide train --help` prints.
 """
 
 import html
@@ -20,7 +21,7 @@ _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1
 _HELP = re.compile(r"^\{help: *(\w*)\}$", re.MULTILINE)
 _NAME = re.compile(r"<code>(flowguide(?:\.\w+)+)</code>")
 _ROW = re.compile(r"(?<=<tr>\n<td>)<code>(\w+)</code>")
-_PICTURE = re.compile(r'<img [^>]*src="([^"]+)"[^>]*>')
+_PICTURE = re.compile(r'<img alt="([^"]+)" src="([^"]+)"[^>]*>')
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -30,7 +31,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def on_page_content(content: str, **_: Any) -> str:
     content = _NAME.sub(lambda match: _link(match, match[1]), _FORMULA.sub(_formula, content))
     content = _ROW.sub(lambda match: _link(match, f"flowguide.{match[1]}"), content)
-    return _PICTURE.sub(r'<a href="\1">\g<0></a>', content)
+    return _PICTURE.sub(r'<a href="\2">\g<0></a><span class="caption">\1</span>', content)
 
 
 def _help(match: re.Match[str]) -> str:
