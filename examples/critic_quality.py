@@ -8,27 +8,18 @@ The policies are the same throughout; only their critics were trained for longer
 import dataclasses
 
 import tyro
-from growth import plot_growth
-from trained import Common, critic_run, CUBE, PLAN, save, trained
+from growth import Growing, plot_growth
+from trained import critic_run, PLAN, save, trained
 
 from flowguide.evaluate import Condition, evaluate_runs, summarise
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Common):
+class Settings(Growing):
     """What is trained, played and drawn."""
-
-    tasks: tuple[str, ...] = (CUBE,)
-    """OGBench tasks."""
 
     steps: tuple[int, ...] = (1000, 3000, 10_000)
     """Updates of the critics; the plan's own come last."""
-
-    kappa: float = 5.0
-    """The weight of the gradient methods, in units of the task: of each critic its own."""
-
-    episodes: int = 10
-    """Of each training seed, condition and critic."""
 
 
 def main(settings: Settings) -> None:

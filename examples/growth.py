@@ -1,11 +1,28 @@
 """The picture of two examples: success against something that grows, a panel for each task."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from trained import Common, CUBE
 
 from flowguide.diagnose._style import style
 from flowguide.evaluate import Condition, Success
 from flowguide.evaluate._drawing import add_legend, add_title, errors_of, finish_axes, new_figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Growing(Common):
+    """What both examples are told."""
+
+    tasks: tuple[str, ...] = (CUBE,)
+    """OGBench tasks."""
+
+    kappa: float = 5.0
+    """The weight of the gradient methods, in units of the task: of each critic its own."""
+
+    episodes: int = 10
+    """Of each training seed and condition, at each point."""
 
 
 def plot_growth(

@@ -14,19 +14,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import tyro
-from growth import plot_growth
-from trained import Common, CUBE, PLAN, save
+from growth import Growing, plot_growth
+from trained import PLAN, save
 
 from flowguide import data, load, train
 from flowguide.evaluate import Condition, evaluate_runs, summarise
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(Common):
+class Settings(Growing):
     """What is trained, played and drawn."""
-
-    tasks: tuple[str, ...] = (CUBE,)
-    """OGBench tasks."""
 
     widths: tuple[int, ...] = (64, 128, 256, 512)
     """Hidden units of each layer."""
@@ -36,12 +33,6 @@ class Settings(Common):
 
     steps: int = 6000
     """Updates of all of them."""
-
-    kappa: float = 5.0
-    """The weight of the gradient methods, in units of the task: of each critic its own."""
-
-    episodes: int = 10
-    """Of each training seed, condition and size."""
 
 
 def main(settings: Settings) -> None:
