@@ -7,7 +7,6 @@ paper's networks, is `--widths 1024 --depths 4`: on two cores an hour for each t
 """
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ import equinox as eqx
 import jax
 import tyro
 from growth import Growing, plot_growth
-from trained import PLAN, save
+from trained import plan_settings, save
 
-from flowguide import data, load, train
+from flowguide import load, train
 from flowguide.evaluate import Condition, evaluate_runs, summarise
 
 
@@ -78,15 +77,11 @@ def train_one(
     task: str, hidden: tuple[int, ...], seed: int, settings: Settings, folder: Path
 ) -> None:
     """Policy and critic of one training seed; what is there is used."""
-    dataset, files = data.dataset_name(task), settings.runs / "data"
-    if not (files / f"{dataset}.npz").exists():
-        data.collect(dataset, PLAN["collect"], files, workers=os.cpu_count() or 1)
-    plan = PLAN["train"]["small"]
-    options = {"discount": plan["discount"], "hidden": hidden, "steps": settings.steps}
     often = min(settings.steps, 1000)
-    preset = train.preset(plan["preset"], task)
-    options |= {"seed": seed, "log_every": often, "checkpoint_every": often}
-    train.run(dataclasses.replace(preset, **options, dataset_dir=files), folder)
+    changed: dict[str, Any] = {"hidden": hidden, "steps": settings.steps, "seed": seed}
+    changed |= {"log_every": often, "checkpoint_every": often}
+    plan = plan_settings(task, settings.runs)
+    train.run(dataclasses.replace(plan, **changed), folder)
 
 
 if __name__ == "__main__":

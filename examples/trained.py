@@ -44,16 +44,10 @@ def trained(
     settings that are `changed`, such as `steps`, the critics are others, of the name `training`,
     for the same policies.
     """
-    dataset = data.dataset_name(task)
-    folder = runs / "data"
-    if not (folder / f"{dataset}.npz").exists():
-        data.collect(dataset, PLAN["collect"], folder, workers=os.cpu_count() or 1)
-    options = dict(PLAN["train"]["small"])
-    preset = train.preset(options.pop("preset"), task)
-    settings = dataclasses.replace(preset, **options, dataset_dir=folder)
+    settings = plan_settings(task, runs)
     agents = []
     for seed in seeds:
-        policy = runs / "policies" / dataset / "small" / f"seed_{seed}"
+        policy = runs / "policies" / data.dataset_name(task) / "small" / f"seed_{seed}"
         critic = critic_run(runs, task, seed, training)
         alone = dataclasses.replace(settings, critic="none", seed=seed)
         with_critic = dataclasses.replace(settings, **{"frozen": policy, "seed": seed, **changed})
@@ -62,6 +56,16 @@ def trained(
                 train.run(made, run)
         agents += load_agents(critic)
     return agents
+
+
+def plan_settings(task: str, runs: Path) -> train.Settings:
+    """The plan's settings of a training; data that are missing are collected first."""
+    dataset, folder = data.dataset_name(task), runs / "data"
+    if not (folder / f"{dataset}.npz").exists():
+        data.collect(dataset, PLAN["collect"], folder, workers=os.cpu_count() or 1)
+    options = dict(PLAN["train"]["small"])
+    preset = train.preset(options.pop("preset"), task)
+    return dataclasses.replace(preset, **options, dataset_dir=folder)
 
 
 def critic_run(runs: Path, task: str, seed: int, training: str = "small") -> Path:

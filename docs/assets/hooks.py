@@ -1,9 +1,9 @@
 """What the site does to each page as it is built.
 
-Formulas become MathML, which browsers draw by themselves; names such as `flowguide.qgf`, and those
-of methods at the beginning of a table's row, become links to the reference; a click on a picture
-shows it in full size, and below it stands what it shows; and `{help: train}` becomes what
-`flowguide train --help` prints.
+Formulas become MathML, which browsers draw by themselves. Names such as `flowguide.qgf`, and those
+of methods at the beginning of a table's row, become links to the reference, and files of docs/ to
+their pages. A picture opens in full size, and below it stands what it shows. `{help: train}`
+becomes what `flowguide train --help` prints.
 """
 
 import html
@@ -20,6 +20,7 @@ from latex2mathml.converter import convert
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 _HELP = re.compile(r"^\{help: *(\w*)\}$", re.MULTILINE)
 _NAME = re.compile(r"<code>(flowguide(?:\.\w+)+)</code>")
+_FILE = re.compile(r"<code>docs/(\w+)\.md</code>")
 _ROW = re.compile(r"(?<=<tr>\n<td>)<code>(\w+)</code>")
 _PICTURE = re.compile(r'<img alt="([^"]+)" src="([^"]+)"[^>]*>')
 
@@ -28,7 +29,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return _HELP.sub(_help, markdown)
 
 
-def on_page_content(content: str, **_: Any) -> str:
+def on_page_content(content: str, page: Any, **_: Any) -> str:
+    top = "../" * page.url.count("/")
+    content = _FILE.sub(rf'<a href="{top}\1.html">\g<0></a>', content)
     content = _NAME.sub(lambda match: _link(match, match[1]), _FORMULA.sub(_formula, content))
     content = _ROW.sub(lambda match: _link(match, f"flowguide.{match[1]}"), content)
     return _PICTURE.sub(r'<a href="\2">\g<0></a><span class="caption">\1</span>', content)

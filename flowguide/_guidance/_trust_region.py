@@ -87,6 +87,8 @@ def trust_region(guidance: Any = None, radius: ArrayLike = 0.5) -> TrustRegion:
     `TypeError` for a guidance that cannot be called; `ValueError` for a radius that is no number,
     `equinox.EquinoxRuntimeError` for one below 0.
     When applied: `ValueError` for a guidance that changes the noise, such as best_of_n.
+
+    Source: ours; the ball of trust-region methods, in the space of actions.
     """
     if guidance is None:
         guidance = qgf()

@@ -25,7 +25,7 @@ class Collect:
     out: Path
     """The folder that the files go into; made if missing."""
 
-    workers: int = cores()
+    workers: int | None = None
     """Worker processes. By default one for each core."""
 
     seed: int = 0
@@ -34,5 +34,6 @@ class Collect:
     def run(self) -> None:
         from ..data import collect
 
-        file = collect(self.dataset, self.episodes, self.out, workers=self.workers, seed=self.seed)
+        workers = cores() if self.workers is None else self.workers
+        file = collect(self.dataset, self.episodes, self.out, workers=workers, seed=self.seed)
         print(f"Wrote {file} and {file.with_name(file.stem + '-val.npz').name}.")

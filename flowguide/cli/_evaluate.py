@@ -13,7 +13,8 @@ class Guidances:
     """The conditions that are compared, besides the unguided policy."""
 
     method: tuple[str, ...] = ("qgf",)
-    """Methods: qgf, ood, qgf_jacobian, ode, bptt, robust_q, best_of_n."""
+    """Methods of one weight: qgf, qgf_jacobian, qgf_regularised, qgf_orthogonal, posterior, ode,
+    bptt, ood, robust_q, cfg; and best_of_n."""
 
     weights: tuple[float, ...] = ()
     """Weights as flowguide.guide takes them."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .._critic import Critic
-from .._policy import FlowPolicy
+from .._policy import AbstractPolicy
 from .._save import CONFIG_FILE, load, load_observations, seed_folder, seeds_of
 from .._unit import weight_unit
 from ._conditions import Condition, UNGUIDED
@@ -25,7 +25,7 @@ class Agent:
         `"kappa"` is measured from. None if there are none.
     """
 
-    policy: FlowPolicy
+    policy: AbstractPolicy
     critic: Critic | None = None
     train_seed: int = 0
     training: str = ""

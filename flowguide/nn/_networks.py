@@ -86,8 +86,9 @@ class VelocityMLP(eqx.Module):
 class CriticMLP(eqx.Module):
     """A critic `Q(observation, action)`: an MLP with every hidden layer normalised.
 
-    **Arguments:** as for `VelocityMLP`, and
+    **Arguments:**
 
+    - `observation_size`, `action_shape`, `hidden`, `compute_dtype`, `key`: as for `VelocityMLP`.
     - `noisy`: a critic `Q((observation, t), action)` of noisy actions, for
         `flowguide.NoiseConditionedCritic`.
     """

@@ -1,0 +1,217 @@
+"""The built site: every public name once, every link leads somewhere, nothing from elsewhere."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+import types
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from textwrap import dedent
+from urllib.parse import unquote, urlsplit
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import flowguide
+from flowguide import nn
+
+from .blocks import check_command, commands_in, parse_bibtex, ROOT
+
+# The command line is a page of its own.
+MODULES = (
+    "",
+    *(
+        f".{module.name}"
+        for module in pkgutil.iter_modules(flowguide.__path__)
+        if not module.name.startswith("_") and module.name != "cli"
+    ),
+)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TESTED = {"python", "bash", "toml", "bibtex"}
+# Of these attributes a browser loads the value at once.
+LOADED = {"img": "src", "script": "src", "source": "src", "iframe": "src"}
+
+
+class Page(HTMLParser):
+    """What a built page defines, links to and loads."""
+
+    def __init__(self, file: Path):
+        super().__init__()
+        self.ids: list[str] = []
+        self.headings: list[str] = []
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.feed(file.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if found.get("id"):
+            self.ids.append(found["id"] or "")
+            if re.fullmatch("h[1-6]", tag):
+                self.headings.append(found["id"] or "")
+        if tag == "a" and found.get("href"):
+            self.links.append(found["href"] or "")
+        if tag == "link" and found.get("rel") != "canonical":
+            self.loads.append(found.get("href") or "")
+        if found.get(LOADED.get(tag, "")):
+            self.loads.append(found[LOADED[tag]] or "")
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    return {file.relative_to(site): Page(file) for file in site.rglob("*.html")}
+
+
+def names_of(module: str) -> list[str]:
+    found = importlib.import_module("flowguide" + module)
+    return [n for n in found.__all__ if not isinstance(getattr(found, n), types.ModuleType)]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_is_in_the_reference_once(pages, module):
+    told = Counter(
+        heading
+        for path, page in pages.items()
+        if path.parts[0] == "api"
+        for heading in page.headings
+        if heading.startswith(f"flowguide{module}.")
+    )
+    public = {f"flowguide{module}.{name}": 1 for name in names_of(module)}
+    assert {name: told[name] for name in public} == public
+    depth = module.count(".") + 2
+    top = {name for name in told if name.count(".") == depth - 1}
+    assert top == set(public) | {f"flowguide{m}" for m in MODULES if m} & top
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_all_has_every_public_name(module):
+    found = importlib.import_module("flowguide" + module)
+    public = {
+        name
+        for name, value in vars(found).items()
+        if not name.startswith("_")
+        and not (isinstance(value, types.ModuleType) and name not in found.__all__)
+    }
+    assert sorted(found.__all__) == sorted(public)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstrings_say_what_goes_in(module):
+    found = importlib.import_module("flowguide" + module)
+    for name in names_of(module):
+        value = getattr(found, name)
+        if not (inspect.isfunction(value) or inspect.isclass(value)):
+            continue
+        text = inspect.getdoc(value) or ""
+        assert text.strip(), name
+        # Or each in a docstring of its own, below the field.
+        source = inspect.getsource(value)
+        missing = [
+            parameter
+            for parameter in inspect.signature(value).parameters
+            if not re.search(rf"`\*{{0,2}}{parameter}`", text)
+            and not re.search(rf'^    {parameter}: .*\n    """', source, re.MULTILINE)
+        ]
+        assert not missing, f"flowguide{module}.{name} does not say what {missing} are"
+
+
+def test_examples_in_docstrings_run(as_a_reader, tmp_path):
+    policy, critic = flowguide.load("runs/cube")
+    assert critic is not None
+    members = critic.members
+    known = {
+        "flowguide": flowguide,
+        "jnp": jnp,
+        "policy": policy,
+        "critic": critic,
+        "some": flowguide.load_observations("runs/cube"),
+        "stacked": nn.critic_ensemble(2, 28, (5, 5), (8,), key=jax.random.key(0)).members,
+        **dict(zip(("critic_a", "critic_b"), members, strict=True)),
+        **dict(zip(("carry", "reach"), members, strict=True)),
+    }
+    found = 0
+    for file in (ROOT / "flowguide").rglob("*.py"):
+        for block in re.findall(r"^ *```python\n(.*?)^ *```$", file.read_text(), re.M | re.S):
+            exec(compile(dedent(block), str(file), "exec"), dict(known))
+            found += 1
+    assert found >= 5
+
+
+def test_every_link_leads_somewhere(site, pages):
+    broken = []
+    for path, page in pages.items():
+        for link in page.links + page.loads:
+            parts = urlsplit(link)
+            if parts.scheme or link.startswith("//"):
+                continue
+            # The page of errors has absolute links, since it may be shown anywhere.
+            base = site if parts.path.startswith("/") else (site / path).parent
+            target = base / unquote(parts.path.lstrip("/")) if parts.path else site / path
+            target = (target / "index.html" if target.is_dir() else target).resolve()
+            if not target.exists():
+                broken.append(f"{path}: {link}")
+            elif parts.fragment and target.suffix == ".html":
+                other = pages[target.relative_to(site.resolve())]
+                if unquote(parts.fragment) not in other.ids and parts.fragment != "__skip":
+                    broken.append(f"{path}: {link} (no such heading)")
+    assert not broken
+
+
+def test_nothing_comes_from_another_host(site, pages):
+    for path, page in pages.items():
+        assert not [link for link in page.loads if urlsplit(link).netloc], path
+    for file in site.rglob("*.css"):
+        assert "@import" not in file.read_text() and "url(http" not in file.read_text(), file
+
+
+def test_formulas_are_drawn_by_the_browser(pages, site):
+    text = (site / "methods.html").read_text()
+    assert text.count("<math") > 10 and "arithmatex" not in text
+    reference = (site / "api" / "methods.html").read_text()
+    assert reference.count("<math") > 20 and "arithmatex" not in reference
+
+
+def test_every_block_is_of_a_language_that_is_tested():
+    for page in PAGES:
+        languages = re.findall(r"^```(\w*)\n.*?^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+        assert set(languages) <= TESTED | {"text"}, page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_sentences_would_run(page):
+    for command in commands_in(page.read_text()):
+        check_command(command)
+
+
+def test_bibtex_of_docstrings_parses():
+    found = 0
+    for file in (ROOT / "flowguide").rglob("*.py"):
+        for block in re.findall(r"^ *```bibtex\n(.*?)^ *```$", file.read_text(), re.M | re.S):
+            parse_bibtex(dedent(block))
+            found += 1
+    assert found > 3
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_picture_is_made_by_a_command_that_the_page_names(page):
+    text = page.read_text()
+    scripts = re.findall(r"python ((?:examples|docs|benchmarks)/\w+\.py)", text)
+    made = " ".join((ROOT / script).read_text() for script in scripts)
+    for picture in re.findall(r"!\[[^\]]*\]\((?:docs/)?images/(\w+)\.png\)", text):
+        assert (ROOT / "docs" / "images" / f"{picture}.png").exists()
+        # A script has the name, or its beginning where a task's follows, in quotes; or is told it.
+        stem = picture.rsplit("_", 1)[0]
+        is_by_script = re.search(rf'"(?:{picture}"|{picture}\.png"|{stem}_\{{)', made)
+        is_told = re.search(rf"--out \S*{picture}\.png", text)
+        named = {"demo": "demo", "small": "sweep", "training": "train"}
+        by_command = f"flowguide {named.get(picture.split('_')[0])}" in text
+        assert is_by_script or is_told or by_command, f"{page.name}: what makes {picture}.png?"
+
+
+def test_every_picture_is_on_a_page():
+    shown = " ".join(page.read_text() for page in PAGES)
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert f"images/{picture.name})" in shown, picture.name
