@@ -1,4 +1,6 @@
+import importlib as _importlib
 from importlib.metadata import version as _version
+from typing import Any as _Any, TYPE_CHECKING as _TYPE_CHECKING
 
 from . import nn
 from ._classifier_free import ClassifierFreeVelocity
@@ -60,6 +62,15 @@ from ._schedule import ScoreWeight, WeightInterval
 from ._unit import DEFAULT_KAPPA, weight_unit
 from ._velocity import reverse_time, VelocityField
 
+if _TYPE_CHECKING:
+    from . import (
+        data as data,
+        diagnose as diagnose,
+        evaluate as evaluate,
+        sweep as sweep,
+        train as train,
+    )
+
 __version__ = _version("flowguide")
 
 __all__ = [
@@ -116,3 +127,16 @@ __all__ = [
     "WeightedSum",
     "WeightInterval",
 ]
+
+# Imported when they are first used: they need simulators, plotting, SciPy, and guiding does not.
+_SUBMODULES = ("data", "diagnose", "evaluate", "sweep", "train")
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _SUBMODULES:
+        return _importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_SUBMODULES, "__version__"])

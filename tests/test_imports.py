@@ -14,6 +14,17 @@ def test_importing_flowguide_imports_no_simulator_and_no_plotting():
     assert found.stdout.strip() == "[]"
 
 
+def test_submodules_are_there_when_they_are_used():
+    code = (
+        "import flowguide, sys; "
+        "assert {'data', 'diagnose', 'evaluate', 'sweep', 'train'} <= set(dir(flowguide)); "
+        "assert 'flowguide.diagnose' not in sys.modules; "
+        "print(flowguide.diagnose.noise_sensitivity.__name__, hasattr(flowguide, 'diagnosis'))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["noise_sensitivity", "False"]
+
+
 def test_every_public_name_is_public():
     import flowguide
 
