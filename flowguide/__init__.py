@@ -43,7 +43,7 @@ from ._guidance import (
     robust_q,
     trust_region,
 )
-from ._guide import guide
+from ._guide import guide, register
 from ._jacobian import (
     AbstractJacobian,
     DroppedJacobian,
@@ -112,6 +112,7 @@ __all__ = [
     "qgf_jacobian",
     "qgf_orthogonal",
     "qgf_regularised",
+    "register",
     "RegularisedJacobian",
     "reverse_time",
     "robust_q",

@@ -48,6 +48,36 @@ METHODS: dict[str, Callable[..., Guidance]] = {
 }
 
 
+def register(name: str, make: Callable[..., Guidance]) -> None:
+    """Gives a method of your own a name, as those of flowguide have one.
+
+    With it `flowguide.guide(policy, critic, name)` finds the method, and, if `make` takes a
+    `weight`, an evaluation can name it in its conditions, so that it is compared with the others on
+    the same episodes. For as long as the process lives.
+
+    ```python
+    flowguide.register("gaf", lambda weight=1.0: flowguide.guided_action_flow(1 / weight))
+    ```
+
+    **Arguments:**
+
+    - `name`: a Python identifier that no other method has.
+    - `make`: a callable from options, such as `weight`, to a guidance.
+
+    **Raises:**
+
+    `ValueError` for a name that is taken or no identifier; `TypeError` if `make` cannot be called.
+    """
+    if not callable(make):
+        raise TypeError(f"make must be a callable from options to a guidance, got {make!r}.")
+    if not str(name).isidentifier():
+        raise ValueError(f"name must be an identifier, such as 'my_method', got {name!r}.")
+    # What was compiled under a name is not compiled again, so a name stays what it is.
+    if METHODS.get(name, make) is not make or name == "unguided":
+        raise ValueError(f"There is a method {name!r} already: choose another name.")
+    METHODS[name] = make
+
+
 def guide(
     policy: AbstractPolicy,
     critic: Critic,
@@ -58,6 +88,9 @@ def guide(
     **options: Any,
 ) -> Any:
     """Guides a frozen policy by a critic. No weight of either changes.
+
+    Without a `weight` a gradient method has the raw weight 1, which suits few critics: give one, or
+    `kappa`.
 
     ```python
     flowguide.guide(policy, critic, method="qgf", weight=0.1)
@@ -104,6 +137,7 @@ def guide(
                 "kappa, or weight='auto', is a weight in units of the task: expected "
                 "observations=..., from which the unit is measured, and no other weight."
             )
+        _check_has_weight(method)
         options["weight"] = kappa * weight_unit(policy, critic, observations)
     if not isinstance(method, str):
         if options:
@@ -122,6 +156,19 @@ def guide(
             )
         policy = guidance(policy, critic)
     return policy
+
+
+def _check_has_weight(method: Any) -> None:
+    """Refuses kappa where it would not reach a weight, before anything is measured."""
+    if not isinstance(method, str):
+        raise TypeError(
+            "kappa is for a method given by name. In a sequence, or for a guidance: "
+            "unit = flowguide.weight_unit(policy, critic, observations), and then "
+            "flowguide.qgf(weight=5 * unit)."
+        )
+    known = sorted(inspect.signature(METHODS[method]).parameters) if method in METHODS else []
+    if known and "weight" not in known:
+        raise TypeError(f"{method} has no weight that kappa could be: its options are {known}.")
 
 
 def _named(name: str, options: dict[str, Any]) -> Guidance:

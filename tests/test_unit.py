@@ -98,7 +98,7 @@ def test_weights_that_contradict_themselves(options, message):
 
 
 def test_kappa_needs_a_named_method():
-    with pytest.raises(TypeError, match="go to a method given by name"):
+    with pytest.raises(TypeError, match="kappa is for a method given by name"):
         fg.guide(
             gaussian(),
             linear([1.0, 0.0, 0.0]),

@@ -1,4 +1,5 @@
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
 
     **Raises:**
 
-    `ValueError` for episodes of several tasks or ways of training.
+    `ValueError` for episodes of several tasks or ways of training, or one that is there twice.
 
     ??? cite "Reference"
 
@@ -89,6 +90,14 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
     if len(kinds) > 1:
         raise ValueError(
             f"Episodes of one task and one training are compared, got {sorted(kinds)}."
+        )
+    counts = Counter(episode.key for episode in episodes if episode.error is None)
+    twice = [key for key, count in counts.items() if count > 1]
+    if twice:
+        _, _, condition, train_seed, episode_seed = twice[0]
+        raise ValueError(
+            f"{len(twice)} episodes are there more than once, such as {condition} with training "
+            f"seed {train_seed} and episode seed {episode_seed}: expected each once."
         )
     baseline = Condition() if baseline is None else baseline
     grid = _Grid(episodes)

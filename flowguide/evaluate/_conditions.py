@@ -1,5 +1,4 @@
 import dataclasses
-import functools
 import inspect
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -25,7 +24,8 @@ class Condition:
 
     **Arguments:**
 
-    - `method`: `"unguided"`, `"best_of_n"`, or the name of a gradient guidance.
+    - `method`: `"unguided"`, `"best_of_n"`, the name of a guidance with a weight, or one given
+        with `flowguide.register`.
     - `weight`: its weight; 0 without gradient guidance.
     - `best_of_n`: how many actions are sampled for each one played.
     - `unit`: what the weight counts: `"raw"`, as in `flowguide.guide`; `"kappa"`, times the unit of
@@ -44,7 +44,14 @@ class Condition:
 
     def __post_init__(self):
         if self.method not in known_methods():
-            raise ValueError(f"Unknown method {self.method!r}: expected one of {known_methods()}.")
+            why = (
+                f"{self.method!r} is no method of one weight, which is what a condition names"
+                if self.method in METHODS
+                else f"Unknown method {self.method!r}"
+            )
+            raise ValueError(
+                f"{why}: expected one of {known_methods()}, or a name that flowguide.register gave."
+            )
         if self.unit not in UNITS:
             raise ValueError(f"Unknown unit {self.unit!r}: expected one of {list(UNITS)}.")
         if self.best_of_n < 1 or (self.method == UNGUIDED and self.best_of_n > 1):
@@ -84,7 +91,6 @@ class Condition:
         return f"{bare} {_SYMBOLS[self.unit]}{self.weight:g}"
 
 
-@functools.cache
 def known_methods() -> list[str]:
     """What a condition can name: methods of one weight. Others have their own options."""
     weighted = [name for name in METHODS if "weight" in inspect.signature(METHODS[name]).parameters]
@@ -145,9 +151,7 @@ def apply(structure: tuple[str, int, bool], weight: Any, policy: Any, critic: Cr
     method, n, normalised = structure
     if critic is None:
         return policy
-    if method == "cfg":
-        policy = guide(policy, critic, method, weight=weight)
-    elif method not in (UNGUIDED, BEST_OF_N):
-        shaping = optax.normalize_by_update_norm() if normalised else None
-        policy = guide(policy, critic, method, weight=weight, shaping=shaping)
+    if method not in (UNGUIDED, BEST_OF_N):
+        shaping = {"shaping": optax.normalize_by_update_norm()} if normalised else {}
+        policy = guide(policy, critic, method, weight=weight, **shaping)
     return guide(policy, critic, best_of_n(n)) if n > 1 or method == BEST_OF_N else policy

@@ -53,7 +53,8 @@ def cost(
 
     **Returns:**
 
-    The counts. `bptt` counts each velocity of the rest of the flow twice: the backward pass of
+    The counts; a method given with `flowguide.register` counts as `qgf`. `bptt` counts each
+    velocity of the rest of the flow twice: the backward pass of
     `diffrax.RecursiveCheckpointAdjoint`, the default, computes it again.
     """
     n = flow_steps

@@ -79,12 +79,20 @@ def evaluate(
 
     **Raises:**
 
-    `ValueError` for a condition that an agent cannot play, actions that do not fit the environment,
+    `ValueError` for agents that results could not tell apart (of one `training` and `train_seed`),
+    a condition that an agent cannot play, actions that do not fit the environment,
     or an environment that is unknown or has no Box of actions.
     """
     agents = [agents] if isinstance(agents, Agent) else list(agents)
     workers = as_positive_int("workers", workers or WORKERS_PER_CORE * cores())
     batch_size = as_positive_int("batch_size", batch_size or default_batch_size())
+    names = [(agent.training, agent.train_seed) for agent in agents]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            "The results of two agents with the same training and train_seed could not be told "
+            f"apart: got {names}. Name them: Agent(policy, critic, training='mine'). Guidances of "
+            "one policy are no agents but conditions: flowguide.register gives yours a name."
+        )
     done = {episode.key for episode in finished if episode.error is None}
     for agent in agents:
         for condition in conditions:

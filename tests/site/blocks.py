@@ -27,6 +27,7 @@ from sybil import Example, Sybil
 from sybil.evaluators.python import pad
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
+from flowguide._guide import METHODS
 from flowguide.cli._main import parse
 from flowguide.sweep import read_plan
 
@@ -151,6 +152,7 @@ def a_folder_with_runs(tmp_path_factory):
 def as_a_reader(a_folder_with_runs, monkeypatch):
     """In that folder, with jax as it is for whoever has not made it stricter."""
     monkeypatch.chdir(a_folder_with_runs)
+    named = dict(METHODS)
     with (
         unchecked(),
         jax.numpy_dtype_promotion("standard"),
@@ -160,6 +162,9 @@ def as_a_reader(a_folder_with_runs, monkeypatch):
         # Two episodes are too few for a success.
         warnings.filterwarnings("ignore", message=".* a critic has nothing to learn from")
         yield
+    # What a page registered.
+    METHODS.clear()
+    METHODS.update(named)
 
 
 pytest_collect_file = Sybil(

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import jax
 import jax.numpy as jnp
 import pytest
+import yaml
 
 import flowguide
 from flowguide import nn
@@ -215,3 +216,18 @@ def test_every_picture_is_on_a_page():
     shown = " ".join(page.read_text() for page in PAGES)
     for picture in (ROOT / "docs" / "images").iterdir():
         assert f"images/{picture.name})" in shown, picture.name
+
+
+def test_what_says_the_version_agrees():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == flowguide.__version__
+    bibtex = (ROOT / "docs" / "citing.md").read_text()
+    assert f"version = {{{flowguide.__version__}}}" in bibtex
+
+
+def test_the_workflow_calls_the_scripts_that_are_there():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    called = " ".join(step.get("run", "") for step in steps)
+    for script in (".ci/run", ".ci/docs"):
+        assert script in called and (ROOT / script).exists()

@@ -233,6 +233,8 @@ def test_the_plans_in_examples(tmp_path: Path):
         "report": 1,
     }
     assert paper.evaluation and len(paper.evaluation.conditions) == 1 + 5 * 9 + 3
+    tiny = make_jobs(read_plan(EXAMPLES / "tiny.toml"), tmp_path)
+    assert set(kinds(tiny).values()) == {1} and len(tiny) == 6
     small = read_plan(EXAMPLES / "small.toml")
     jobs = make_jobs(small, tmp_path)
     assert kinds(jobs) == {
