@@ -152,6 +152,8 @@ def apply(structure: tuple[str, int, bool], weight: Any, policy: Any, critic: Cr
     if critic is None:
         return policy
     if method not in (UNGUIDED, BEST_OF_N):
-        shaping = {"shaping": optax.normalize_by_update_norm()} if normalised else {}
-        policy = guide(policy, critic, method, weight=weight, **shaping)
+        options: dict[str, Any] = {"weight": weight}
+        if normalised:
+            options["shaping"] = optax.normalize_by_update_norm()
+        policy = guide(policy, critic, method, **options)
     return guide(policy, critic, best_of_n(n)) if n > 1 or method == BEST_OF_N else policy

@@ -1,5 +1,7 @@
 """A method of one's own among the others, on the same episodes."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import pytest
 
@@ -39,7 +41,7 @@ def test_a_registered_method_is_compared_with_the_others(tmp_path):
 
 def test_guide_finds_it_by_name_with_its_options():
     fg.register("slowed", lambda weight=1.0, factor=0.5: fg.qgf(factor * weight))
-    one = agent()
+    one: Any = agent()
     guided = fg.guide(one.policy, one.critic, "slowed", weight=0.4, factor=0.25)
     plain = fg.guide(one.policy, one.critic, "qgf", weight=0.1)
     noise = jnp.ones(one.policy.noise_shape)
@@ -81,7 +83,7 @@ def test_an_episode_that_is_there_twice_is_refused():
 
 
 def test_kappa_is_refused_where_it_would_not_reach_a_weight():
-    one = agent()
+    one: Any = agent()
     some = jnp.ones((4, 3))
     for method in (fg.qgf(), ["qgf", "best_of_n"]):
         with pytest.raises(TypeError, match=r"kappa is for a method given by name.*weight_unit"):
