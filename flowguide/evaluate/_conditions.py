@@ -1,6 +1,7 @@
 import dataclasses
+import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import optax
@@ -93,8 +94,13 @@ class Condition:
 
 def known_methods() -> list[str]:
     """What a condition can name: methods of one weight. Others have their own options."""
-    weighted = [name for name in METHODS if "weight" in inspect.signature(METHODS[name]).parameters]
+    weighted = [name for name, make in METHODS.items() if _has_weight(make)]
     return [UNGUIDED, *sorted([BEST_OF_N, *weighted])]
+
+
+@functools.cache
+def _has_weight(make: Callable[..., Any]) -> bool:
+    return "weight" in inspect.signature(make).parameters
 
 
 def cross(
