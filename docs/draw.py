@@ -13,22 +13,12 @@ import numpy as np
 import tyro
 
 import flowguide
+from flowguide.diagnose import MixtureVelocity
 from flowguide.evaluate._drawing import new_figure
 
-MODES = jnp.array([[-1.2, -0.6], [0.1, 1.2], [1.2, -0.5]])
-STD = 0.13
+VELOCITY = MixtureVelocity(jnp.array([[-1.2, -0.6], [0.1, 1.2], [1.2, -0.5]]), 0.13)
 BEST = jnp.array([1.0, -0.2])
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.45"
-
-
-def velocity(t, action, observation):
-    """The exact field from a standard Gaussian to the three modes."""
-    variance = (1 - t) ** 2 + (t * STD) ** 2
-    distance = action - t * MODES
-    responsibility = jax.nn.softmax(-jnp.sum(distance**2, axis=1) / (2 * variance))
-    target = MODES + t * STD**2 * distance / variance
-    noise = (1 - t) * distance / variance
-    return responsibility @ (target - noise)
 
 
 def critic(observation, action):
@@ -51,7 +41,7 @@ def main(settings: Settings) -> None:
 
 
 def idea() -> Any:
-    policy = flowguide.FlowPolicy(velocity, (2,), num_steps=50, low=-3.0, high=3.0)
+    policy = flowguide.FlowPolicy(VELOCITY, (2,), num_steps=50, low=-3.0, high=3.0)
     guided = flowguide.guide(policy, critic, "qgf", weight=0.7)
     noise = jax.random.normal(jax.random.key(3), (60, 2))
     figure = new_figure(11.5, 4.1)
@@ -79,7 +69,7 @@ def idea() -> Any:
 def _one_step(axes: Any) -> None:
     """One noisy action, its estimate, and the critic's gradient there, which moves it."""
     t, noisy = 0.6, jnp.array([-1.1, 0.3])
-    speed = velocity(t, noisy, None)
+    speed = VELOCITY(t, noisy, None)
     clean = noisy + (1 - t) * speed
     gradient = 0.25 * jax.grad(critic, argnums=1)(None, clean)
     ahead = 0.22 * speed

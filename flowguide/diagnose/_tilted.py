@@ -28,36 +28,38 @@ MODE_STD = 0.15
 
 
 class MixtureVelocity(eqx.Module):
-    r"""The exact velocity field from $N(0, 1)$ to a mixture of Gaussians in one dimension.
+    r"""The exact velocity field from $N(0, I)$ to a mixture of Gaussians.
 
     For mode k the point $(1 - t)\,\epsilon + t\,a$ is Gaussian with mean $t \mu_k$; the velocity is
     the mean of $a - \epsilon$ given that point, averaged over the modes.
 
     **Arguments:**
 
-    - `modes`: the means of the Gaussians, shape `(M,)`. All are equally likely.
-    - `std`: the standard deviation of each.
+    - `modes`: the means of the Gaussians, shape `(M,)` in one dimension, or `(M, D)`. All are
+        equally likely.
+    - `std`: the standard deviation of each, in every direction.
     """
 
-    modes: Float[Array, " M"]
+    modes: Float[Array, "M *D"]
     std: Float[Array, ""]
 
-    def __init__(self, modes: Sequence[float] = MODES, std: float = MODE_STD):
+    def __init__(self, modes: Sequence[float] | ArrayLike = MODES, std: float = MODE_STD):
         self.modes, self.std = jnp.asarray(modes, float), jnp.asarray(std, float)
 
     def __call__(
-        self, t: Float[ArrayLike, ""], action: Float[Array, "1"], observation: PyTree
-    ) -> Float[Array, "1"]:
+        self, t: Float[ArrayLike, ""], action: Float[Array, " D"], observation: PyTree
+    ) -> Float[Array, " D"]:
         del observation
+        modes = self.modes.reshape(len(self.modes), -1)
         variance = (1 - t) ** 2 + (t * self.std) ** 2
-        distance = action - t * self.modes
-        responsibility = jax.nn.softmax(-(distance**2) / (2 * variance))
-        target = self.modes + t * self.std**2 * distance / variance
+        distance = action[None] - t * modes
+        responsibility = jax.nn.softmax(-jnp.sum(distance**2, axis=1) / (2 * variance))
+        target = modes + t * self.std**2 * distance / variance
         noise = (1 - t) * distance / variance
-        return jnp.sum(responsibility * (target - noise), keepdims=True)
+        return jnp.sum(responsibility[:, None] * (target - noise), axis=0)
 
     def density(self, action: np.ndarray) -> np.ndarray:
-        """The density of the mixture, not normalised."""
+        """The density of a mixture in one dimension at points `(P,)`, not normalised."""
         distance = action[:, None] - np.asarray(self.modes, np.float64)
         return np.exp(-(distance**2) / (2 * float(self.std) ** 2)).sum(1)
 

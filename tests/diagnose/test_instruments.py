@@ -225,3 +225,14 @@ def test_a_trajectory_shows_the_traces(key, tmp_path):
     save(found, tmp_path)
     with pytest.raises(ValueError, match="at least one policy"):
         diagnose.trajectory({}, noise, o)
+
+
+def test_a_mixture_in_the_plane_is_that_on_a_line_where_its_modes_are_on_one():
+    line = diagnose.MixtureVelocity([-1.0, 0.5], 0.3)
+    plane = diagnose.MixtureVelocity(jnp.array([[-1.0, 0.7], [0.5, 0.7]]), 0.3)
+    across = diagnose.MixtureVelocity([0.7], 0.3)
+    for t in (0.0, 0.4, 1.0):
+        at = jnp.array([0.2, -0.4])
+        # What all modes share tells them apart no better.
+        expected = jnp.concatenate([line(t, at[:1], None), across(t, at[1:], None)])
+        np.testing.assert_allclose(plane(t, at, None), expected, rtol=1e-5, atol=1e-6)
