@@ -4,17 +4,18 @@ from typing import Any as _Any, TYPE_CHECKING as _TYPE_CHECKING
 
 from . import nn
 from ._classifier_free import ClassifierFreeVelocity
+from ._catalogue import CATALOGUE, Method, register
+from ._cost import Cost
 from ._critic import (
+    as_critic,
     Critic,
     Ensemble,
     NoiseConditionedCritic,
     Pessimism,
-)
-from ._critic_arithmetic import (
-    as_critic,
     Switch,
     WeightedSum,
 )
+from ._describe import describe
 from ._estimate import (
     AbstractEstimate,
     NoisyAction,
@@ -23,6 +24,7 @@ from ._estimate import (
     RolloutEstimate,
 )
 from ._guidance import (
+    AbstractFlowGuidance,
     AbstractGuidance,
     beam,
     best_of_n,
@@ -43,7 +45,7 @@ from ._guidance import (
     robust_q,
     trust_region,
 )
-from ._guide import guide, register
+from ._guide import guide
 from ._jacobian import (
     AbstractJacobian,
     DroppedJacobian,
@@ -53,14 +55,27 @@ from ._jacobian import (
 )
 from ._policy import (
     AbstractPolicy,
+    Acted,
+    Flow,
     FlowPolicy,
+    GuidanceTerm,
     sample,
     Trace,
 )
+from ._replace import with_critic, with_weight
 from ._save import load, load_observations, save
-from ._schedule import ScoreWeight, WeightInterval
-from ._unit import DEFAULT_KAPPA, weight_unit
-from ._velocity import reverse_time, VelocityField
+from ._velocity import reverse_time, VelocityField, VelocityStep
+from ._weight import (
+    AbstractWeight,
+    DEFAULT_KAPPA,
+    Kappa,
+    Normalised,
+    Relative,
+    ScoreWeight,
+    weight_unit,
+    WeightInterval,
+    WeightPoint,
+)
 
 if _TYPE_CHECKING:
     from . import (
@@ -75,32 +90,43 @@ __version__ = _version("flowguide")
 
 __all__ = [
     "AbstractEstimate",
+    "AbstractFlowGuidance",
     "AbstractGuidance",
     "AbstractJacobian",
     "AbstractPolicy",
+    "AbstractWeight",
+    "Acted",
     "as_critic",
     "beam",
     "best_of_n",
     "bptt",
+    "CATALOGUE",
     "cfg",
     "ClassifierFreeVelocity",
+    "Cost",
     "Critic",
     "DEFAULT_KAPPA",
+    "describe",
     "DisagreementGate",
     "DroppedJacobian",
     "Ensemble",
     "ExactJacobian",
+    "Flow",
     "FlowPolicy",
     "grad_step",
     "GradientGuidance",
+    "GuidanceTerm",
     "guide",
     "guided_action_flow",
+    "Kappa",
     "load",
     "load_observations",
+    "Method",
     "nn",
     "noise_ascent",
     "NoiseConditionedCritic",
     "NoisyAction",
+    "Normalised",
     "ode",
     "OneStepEstimate",
     "ood",
@@ -114,6 +140,7 @@ __all__ = [
     "qgf_regularised",
     "register",
     "RegularisedJacobian",
+    "Relative",
     "reverse_time",
     "robust_q",
     "RolloutEstimate",
@@ -124,9 +151,13 @@ __all__ = [
     "Trace",
     "trust_region",
     "VelocityField",
+    "VelocityStep",
     "weight_unit",
     "WeightedSum",
     "WeightInterval",
+    "WeightPoint",
+    "with_critic",
+    "with_weight",
 ]
 
 # Imported when they are first used: they need simulators, plotting, SciPy, and guiding does not.

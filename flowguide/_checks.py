@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 
 def is_int(value: Any) -> bool:
@@ -64,3 +66,15 @@ def broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
         return np.broadcast_shapes(shape, target) == target
     except ValueError:
         return False
+
+
+def called_with(name: str, **arguments: PyTree) -> str:
+    given = ", ".join(f"{key}={shown(value)}" for key, value in arguments.items())
+    return (
+        f"flowguide called {name}({given}). Policies act on ONE observation: for a batch use "
+        "`flowguide.sample(policy, observations, key=key)` or `jax.vmap`."
+    )
+
+
+def shown(tree: PyTree) -> str:
+    return eqx.tree_pformat(tree, short_arrays=True, struct_as_array=True, indent=1, width=10**6)

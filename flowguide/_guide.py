@@ -1,86 +1,97 @@
-import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, overload, TypeAlias, TypeVar
 
 from jaxtyping import PyTree
 
+from ._catalogue import method_named
 from ._critic import Critic
-from ._guidance import (
-    beam,
-    best_of_n,
-    bptt,
-    cfg,
-    grad_step,
-    guided_action_flow,
-    noise_ascent,
-    ode,
-    ood,
-    posterior,
-    qgf,
-    qgf_jacobian,
-    qgf_orthogonal,
-    qgf_regularised,
-    robust_q,
-    trust_region,
-)
-from ._policy import AbstractPolicy
-from ._unit import DEFAULT_KAPPA, weight_unit
+from ._guidance import BeamPolicy, BestOfNPolicy, GradStepPolicy, NoiseAscentPolicy, TrustRegionPolicy
+from ._policy import AbstractPolicy, FlowPolicy
+from ._weight import DEFAULT_KAPPA, Kappa
 
-Guidance: TypeAlias = Callable[[Any, Critic], Any]
+Guidance: TypeAlias = Callable[[Any, Any], Any]
+"""Any callable `(policy, critic) -> policy`."""
 
-METHODS: dict[str, Callable[..., Guidance]] = {
-    "qgf": qgf,
-    "qgf_jacobian": qgf_jacobian,
-    "qgf_regularised": qgf_regularised,
-    "qgf_orthogonal": qgf_orthogonal,
-    "posterior": posterior,
-    "ode": ode,
-    "bptt": bptt,
-    "ood": ood,
-    "robust_q": robust_q,
-    "guided_action_flow": guided_action_flow,
-    "cfg": cfg,
-    "trust_region": trust_region,
-    "best_of_n": best_of_n,
-    "beam": beam,
-    "noise_ascent": noise_ascent,
-    "grad_step": grad_step,
-}
+P = TypeVar("P", bound=AbstractPolicy)
+
+FlowMethod: TypeAlias = Literal[
+    "qgf",
+    "qgf_jacobian",
+    "qgf_regularised",
+    "qgf_orthogonal",
+    "posterior",
+    "ode",
+    "bptt",
+    "ood",
+    "robust_q",
+    "guided_action_flow",
+    "cfg",
+]
 
 
-def register(name: str, make: Callable[..., Guidance]) -> None:
-    """Gives a method of your own a name, as those of flowguide have one.
+@overload
+def guide(
+    policy: FlowPolicy,
+    critic: Critic | None,
+    method: FlowMethod = "qgf",
+    *,
+    kappa: float | None = None,
+    observations: PyTree = None,
+    **options: Any,
+) -> FlowPolicy: ...
 
-    With it `flowguide.guide(policy, critic, name)` finds the method, and, if `make` takes a
-    `weight`, an evaluation can name it in its conditions, so that it is compared with the others on
-    the same episodes. For as long as the process lives.
 
-    ```python
-    flowguide.register("gaf", lambda weight=1.0: flowguide.guided_action_flow(1 / weight))
-    ```
+@overload
+def guide(
+    policy: AbstractPolicy, critic: Critic | None, method: Literal["best_of_n"], *, n: int = 4
+) -> BestOfNPolicy: ...
 
-    **Arguments:**
 
-    - `name`: a Python identifier that no other method has.
-    - `make`: a callable from options, such as `weight`, to a guidance.
+@overload
+def guide(
+    policy: FlowPolicy, critic: Critic | None, method: Literal["beam"], **options: Any
+) -> BeamPolicy: ...
 
-    **Raises:**
 
-    `ValueError` for a name that is taken or no identifier; `TypeError` if `make` cannot be called.
-    """
-    if not callable(make):
-        raise TypeError(f"make must be a callable from options to a guidance, got {make!r}.")
-    if not str(name).isidentifier():
-        raise ValueError(f"name must be an identifier, such as 'my_method', got {name!r}.")
-    # What was compiled under a name is not compiled again, so a name stays what it is.
-    if METHODS.get(name, make) is not make or name == "unguided":
-        raise ValueError(f"There is a method {name!r} already: choose another name.")
-    METHODS[name] = make
+@overload
+def guide(
+    policy: AbstractPolicy, critic: Critic | None, method: Literal["grad_step"], **options: Any
+) -> GradStepPolicy: ...
+
+
+@overload
+def guide(
+    policy: AbstractPolicy, critic: Critic | None, method: Literal["noise_ascent"], **options: Any
+) -> NoiseAscentPolicy: ...
+
+
+@overload
+def guide(
+    policy: AbstractPolicy, critic: Critic | None, method: Literal["trust_region"], **options: Any
+) -> TrustRegionPolicy: ...
+
+
+@overload
+def guide(
+    policy: AbstractPolicy, critic: Critic | None, method: Callable[[Any, Any], P]
+) -> P: ...
+
+
+@overload
+def guide(
+    policy: AbstractPolicy,
+    critic: Critic | None,
+    method: str | Guidance | Sequence[str | Guidance],
+    *,
+    kappa: float | None = None,
+    observations: PyTree = None,
+    **options: Any,
+) -> AbstractPolicy: ...
 
 
 def guide(
     policy: AbstractPolicy,
-    critic: Critic,
+    critic: Critic | None,
     method: str | Guidance | Sequence[str | Guidance] = "qgf",
     *,
     kappa: float | None = None,
@@ -89,67 +100,54 @@ def guide(
 ) -> Any:
     """Guides a frozen policy by a critic. No weight of either changes.
 
-    Without a `weight` a gradient method has the raw weight 1, which suits few critics: give one, or
-    `kappa`.
-
     ```python
-    flowguide.guide(policy, critic, method="qgf", weight=0.1)
-    flowguide.guide(policy, critic, flowguide.qgf(weight=0.1))                       # the same
+    flowguide.guide(policy, critic)                               # qgf, at a weight that fits
+    flowguide.guide(policy, critic, method="qgf", weight=0.1)     # raw: of this critic's scale
+    flowguide.guide(policy, critic, flowguide.qgf(weight=0.1))    # the same
+    flowguide.guide(policy, critic, flowguide.qgf(weight=flowguide.Kappa(3.0, some)))
     flowguide.guide(policy, critic, [flowguide.qgf(weight=0.1), flowguide.best_of_n(4)])
-    flowguide.guide(policy, critic, method="qgf", weight="auto", observations=some)
     ```
+
+    Without a `weight` a gradient method has the weight `flowguide.Kappa()`, which follows the
+    critic's scale: what is added to the critic, or multiplied with it, changes no action.
 
     **Arguments:**
 
     - `policy`: any policy; gradient guidance needs a `flowguide.FlowPolicy`.
-    - `critic`: any callable `critic(observation, action) -> scalar`.
+    - `critic`: any callable `critic(observation, action) -> scalar`; None for methods that ask none,
+        such as `cfg`.
     - `method`: the name of a method, a guidance, or a sequence of them, applied left to right.
-    - `kappa`: the weight in units of the task, `weight = kappa * flowguide.weight_unit(...)`, for a
-        method given by name; `weight="auto"` is `kappa=flowguide.DEFAULT_KAPPA`. Measured here,
-        once: inside `jax.jit` or a loop, pass the number as `weight`.
-    - `observations`: some that the policy meets, with a leading axis, which the unit is measured
-        from; a training run keeps 256 (`flowguide.load_observations`).
+    - `kappa`: `weight=flowguide.Kappa(kappa, observations)`, for a method given by name.
+        `weight="auto"` is the same with the default kappa.
+    - `observations`: for that `Kappa`: some that the policy meets, with a leading axis. None to
+        measure at the observation at hand.
     - `options`: for the method that `method` names.
 
     **Returns:**
 
-    The guided policy.
+    The guided policy. Gradient methods and `cfg` return a `flowguide.FlowPolicy` whose `guidance` is
+    longer; the others a policy around the given one.
 
     **Raises:**
 
     `ValueError` for an unknown name, or for an order that cannot work. `TypeError` for an option
     that the method does not have, or options without a name.
     """
-    if not callable(critic):
+    if critic is not None and not callable(critic):
         raise TypeError(
             f"critic must be a callable critic(observation, action) -> scalar, got {critic!r}."
         )
-    if isinstance(options.get("weight"), str):
-        if options["weight"] != "auto" or kappa is not None:
-            raise ValueError(
-                f'weight must be "auto", without kappa, or a number; got {options["weight"]!r} '
-                f"with kappa={kappa}."
-            )
-        kappa = DEFAULT_KAPPA
-    if kappa is not None:
-        if observations is None or "weight" in options and options["weight"] != "auto":
-            raise ValueError(
-                "kappa, or weight='auto', is a weight in units of the task: expected "
-                "observations=..., from which the unit is measured, and no other weight."
-            )
-        _check_has_weight(method)
-        options["weight"] = kappa * weight_unit(policy, critic, observations)
-    if not isinstance(method, str):
-        if options:
-            raise TypeError(
-                f"Options {sorted(options)} go to a method given by name, such as "
-                'method="qgf"; a guidance is made with its options, such as '
-                "flowguide.qgf(weight=0.1)."
-            )
+    options = _with_kappa(method, kappa, observations, options)
+    if options and not isinstance(method, str):
+        raise TypeError(
+            f"Options {sorted(options)} go to a method given by name, such as "
+            'method="qgf"; a guidance is made with its options, such as '
+            "flowguide.qgf(weight=0.1)."
+        )
     guidances = [method] if isinstance(method, str) or callable(method) else list(method)
     for guidance in guidances:
         if isinstance(guidance, str):
-            guidance = _named(guidance, options)
+            guidance = _made(guidance, options)
         if not callable(guidance):
             raise TypeError(
                 f"method must be a name, a guidance or a sequence of them, got {guidance!r}."
@@ -158,24 +156,42 @@ def guide(
     return policy
 
 
-def _check_has_weight(method: Any) -> None:
-    """Refuses kappa where it would not reach a weight, before anything is measured."""
+def _with_kappa(
+    method: Any, kappa: float | None, observations: PyTree, options: dict[str, Any]
+) -> dict[str, Any]:
+    """The options with the weight that `kappa`, or `weight="auto"`, stands for."""
+    weight = options.get("weight")
+    if isinstance(weight, str):
+        if weight != "auto" or kappa is not None:
+            raise ValueError(
+                f'weight must be "auto", without kappa, or a number; got {weight!r} '
+                f"with kappa={kappa}."
+            )
+        kappa = DEFAULT_KAPPA
+    elif kappa is not None and weight is not None:
+        raise ValueError(f"kappa is a weight: expected no other, got weight={weight!r}.")
+    if kappa is None:
+        if observations is not None:
+            raise ValueError("observations are what kappa is measured from: expected kappa=....")
+        return options
     if not isinstance(method, str):
         raise TypeError(
-            "kappa is for a method given by name. In a sequence, or for a guidance: "
-            "unit = flowguide.weight_unit(policy, critic, observations), and then "
-            "flowguide.qgf(weight=5 * unit)."
+            "kappa is for a method given by name. For a guidance, or in a sequence: "
+            "flowguide.qgf(weight=flowguide.Kappa(5.0, observations))."
         )
-    known = sorted(inspect.signature(METHODS[method]).parameters) if method in METHODS else []
-    if known and "weight" not in known:
-        raise TypeError(f"{method} has no weight that kappa could be: its options are {known}.")
+    named = method_named(method)
+    if not named.has_weight or named.family == "conditioned":
+        raise TypeError(
+            f"{method} has no weight that kappa could be: its options are {sorted(named.options)}."
+        )
+    return {**options, "weight": Kappa(kappa, observations)}
 
 
-def _named(name: str, options: dict[str, Any]) -> Guidance:
-    if name not in METHODS:
-        raise ValueError(f"Unknown method {name!r}: expected one of {sorted(METHODS)}.")
-    known = inspect.signature(METHODS[name]).parameters
-    unknown = sorted(set(options) - set(known))
+def _made(name: str, options: dict[str, Any]) -> Guidance:
+    method = method_named(name)
+    unknown = sorted(set(options) - set(method.options))
     if unknown:
-        raise TypeError(f"{name} has no option {unknown}: its options are {sorted(known)}.")
-    return METHODS[name](**options)
+        raise TypeError(
+            f"{name} has no option {unknown}: its options are {sorted(method.options)}."
+        )
+    return method.make(**options)

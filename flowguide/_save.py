@@ -199,6 +199,12 @@ def _of_seed(folder: Path, seed: int | None) -> Path:
 def _describe(part: Any, where: str) -> dict[str, Any]:
     kind = type(part).__name__
     if type(part) is FlowPolicy:
+        for name, given in (("guidance", part.guidance), ("encode", part.encode)):
+            if given:
+                raise ValueError(
+                    f"{where} has {name}, which is not saved: it is a line of code. Save the policy "
+                    "without it (policy.unguided), and add it to what flowguide.load returns."
+                )
         return {
             "class": kind,
             "velocity": _describe(part.velocity, f"{where}.velocity"),
@@ -213,11 +219,6 @@ def _describe(part: Any, where: str) -> dict[str, Any]:
     if type(part) is ReversedVelocity:
         return {"class": kind, "velocity": _describe(part.velocity, f"{where}.velocity")}
     if type(part) is ClassifierFreeVelocity:
-        if part.weight is not None:
-            raise ValueError(
-                f"{where} is guided by flowguide.cfg, which is not saved: save the policy that "
-                "flowguide.guide was given."
-            )
         return {
             "class": kind,
             "velocity": _describe(part.velocity, f"{where}.velocity"),
@@ -231,13 +232,13 @@ def _describe(part: Any, where: str) -> dict[str, Any]:
     if type(part) is Ensemble:
         reduction = _describe_reduction(part.reduction, where)
         described: dict[str, Any] = {"class": kind, "reduction": reduction}
-        if isinstance(part.members, tuple):
+        if isinstance(part.critics, tuple):
             described["members"] = [
-                _describe(member, f"{where}.members.{i}") for i, member in enumerate(part.members)
+                _describe(member, f"{where}.members.{i}") for i, member in enumerate(part.critics)
             ]
         else:
-            described["stacked"] = _describe(part.members, f"{where}.members")
-            described["num_members"] = len(jax.tree.leaves(part.members)[0])
+            described["stacked"] = _describe(part.critics, f"{where}.members")
+            described["num_members"] = len(jax.tree.leaves(part.critics)[0])
         return described
     if kind in _NETWORKS and type(part) is _NETWORKS[kind][0]:
         return {"class": kind, **{name: getattr(part, name) for name in _NETWORKS[kind][1]}}
@@ -302,7 +303,7 @@ def _construct(description: Any, where: str) -> Any:
             low=np.asarray(description["low"]),
             high=np.asarray(description["high"]),
             stepsize_controller=_construct_controller(description["stepsize_controller"]),
-            max_steps=description["max_steps"],
+            max_steps=_max_steps(description),
         )
     if kind == "ReversedVelocity":
         return ReversedVelocity(_construct(description["velocity"], f"{where}.velocity"))
@@ -330,6 +331,15 @@ def _construct(description: Any, where: str) -> Any:
     # What an older flowguide did not write has its default.
     chosen = {name: description[name] for name in arguments if name in description}
     return eqx.filter_eval_shape(lambda: network(**chosen, key=jr.key(0)))
+
+
+def _max_steps(description: dict[str, Any]) -> int | None:
+    """flowguide 0.1.0 wrote the number of equal steps where nobody had given a maximum."""
+    max_steps, is_constant = (
+        description["max_steps"],
+        description["stepsize_controller"]["class"] == "ConstantStepSize",
+    )
+    return None if is_constant and max_steps == description["num_steps"] else max_steps
 
 
 def _construct_controller(description: dict[str, Any]) -> diffrax.AbstractStepSizeController:
@@ -368,11 +378,13 @@ def _is_array(leaf: Any) -> bool:
 def named_arrays(tree: Any) -> list[tuple[str, Any]]:
     """The arrays of a tree with their paths, in the order of its leaves."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return [
-        (jax.tree_util.keystr(path, simple=True, separator="."), leaf)
-        for path, leaf in leaves
-        if _is_array(leaf)
-    ]
+    return [(_path_name(path), leaf) for path, leaf in leaves if _is_array(leaf)]
+
+
+def _path_name(path: Any) -> str:
+    # The critics of an ensemble are its members in files, as they were when files began.
+    name = jax.tree_util.keystr(path, simple=True, separator=".")
+    return ".".join("members" if part == "critics" else part for part in name.split("."))
 
 
 def _name_of(part: Any, known: dict[str, type], where: str) -> str:

@@ -1,4 +1,3 @@
-import abc
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -6,6 +5,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from ._checks import called_with, shown
+from ._dtypes import in_own_dtype, own_dtype, solve_dtype
 
 VelocityField: TypeAlias = Callable[..., Array]
 """Any callable `velocity(t, action, observation) -> velocity`.
@@ -17,7 +19,7 @@ VelocityField: TypeAlias = Callable[..., Array]
 
 
 class VelocityStep(eqx.Module):
-    """What a velocity field did at one point of a path; what instruments read.
+    """What a flow did at one point of a path; what instruments read.
 
     **Attributes:**
 
@@ -35,55 +37,33 @@ class VelocityStep(eqx.Module):
     is_finite: Array
 
 
-class AbstractGuidedVelocity(eqx.Module):
-    """A velocity field that adds guidance to another one, and can tell what it added."""
-
-    @property
-    @abc.abstractmethod
-    def base(self) -> VelocityField:
-        """The field that guidance was added to."""
-
-    @abc.abstractmethod
-    def step(
-        self, t: Float[ArrayLike, ""], action: Float[Array, "*action"], observation: PyTree
-    ) -> VelocityStep:
-        """The guided velocity with how it came about; `guidance` is this field's own part."""
-
-
-def velocity_step(
-    velocity: VelocityField,
-    t: Float[ArrayLike, ""],
-    action: Float[Array, "*action"],
-    observation: PyTree,
-) -> VelocityStep:
-    """Evaluates any velocity field, with all the guidance in it, however often it was guided."""
-    if isinstance(velocity, AbstractGuidedVelocity):
-        step = velocity.step(t, action, observation)
-        below = velocity_step(velocity.base, t, action, observation)
-        return VelocityStep(
-            velocity=step.velocity,
-            guidance=step.guidance + below.guidance,
-            clean_action=step.clean_action,
-            value=step.value,
-            is_finite=step.is_finite & below.is_finite,
-        )
-    return unguided_step(velocity, t, action, observation)
-
-
-def unguided_step(
-    velocity: VelocityField,
-    t: Float[ArrayLike, ""],
-    action: Float[Array, "*action"],
-    observation: PyTree,
-) -> VelocityStep:
-    """The velocity, to which nothing is added here."""
+def unguided_step(velocity: Float[Array, "*action"]) -> VelocityStep:
+    """The step of a velocity to which nothing is added."""
     return VelocityStep(
-        velocity=velocity(t, action, observation),
-        guidance=jnp.zeros_like(action),
-        clean_action=jnp.full_like(action, jnp.nan),
-        value=jnp.full((), jnp.nan, action.dtype),
+        velocity=velocity,
+        guidance=jnp.zeros_like(velocity),
+        clean_action=jnp.full_like(velocity, jnp.nan),
+        value=jnp.full((), jnp.nan, velocity.dtype),
         is_finite=jnp.array(True),
     )
+
+
+def ask_velocity(
+    velocity: VelocityField,
+    t: Float[ArrayLike, ""],
+    action: Float[Array, "*action"],
+    observation: PyTree,
+) -> Float[Array, "*action"]:
+    """`velocity(t, action, observation)` in the field's own dtype, returned in the action's."""
+    return velocity(*_arguments(velocity, t, action, observation)).astype(action.dtype)
+
+
+def _arguments(
+    velocity: VelocityField, t: Float[ArrayLike, ""], action: Array, observation: PyTree
+) -> tuple[Array, Array, PyTree]:
+    # Time keeps float32 for a field in bfloat16, which tells 0.9 from 0.9039 but not from 0.901.
+    time = jnp.asarray(t).astype(solve_dtype(own_dtype(velocity, action.dtype)))
+    return time, in_own_dtype(velocity, action), observation
 
 
 class ReversedVelocity(eqx.Module):
@@ -119,33 +99,24 @@ def check_velocity(
 ) -> None:
     """Refuses, before anything is compiled, a field that does not fit the action.
 
+    It is asked with the dtypes that sampling asks with.
+
     **Raises:**
 
     `ValueError` if the velocity is not an array of the action's shape. Whatever the field itself
     raises goes through, with a note that says what it was called with.
     """
-    t = jax.ShapeDtypeStruct((), action.dtype)
+    t = jnp.zeros((), action.dtype)
+    t, asked, _ = jax.eval_shape(lambda t, a: _arguments(velocity, t, a, None), t, action)
     try:
-        out = eqx.filter_eval_shape(velocity, t, action, observation)
+        out = eqx.filter_eval_shape(velocity, t, asked, observation)
     except Exception as error:
-        error.add_note(called_with("velocity", t=t, action=action, observation=observation))
+        error.add_note(called_with("velocity", t=t, action=asked, observation=observation))
         raise
     shape = getattr(out, "shape", None)
     if shape != action.shape:
         raise ValueError(
             f"velocity(t, action, observation) returned {shown(out)} for an action of shape "
             f"{action.shape}: a velocity has the shape of the action. "
-            + called_with("velocity", t=t, action=action, observation=observation)
+            + called_with("velocity", t=t, action=asked, observation=observation)
         )
-
-
-def called_with(name: str, **arguments: PyTree) -> str:
-    given = ", ".join(f"{key}={shown(value)}" for key, value in arguments.items())
-    return (
-        f"flowguide called {name}({given}). Policies act on ONE observation: for a batch use "
-        "`flowguide.sample(policy, observations, key=key)` or `jax.vmap`."
-    )
-
-
-def shown(tree: PyTree) -> str:
-    return eqx.tree_pformat(tree, short_arrays=True, struct_as_array=True, indent=1, width=10**6)

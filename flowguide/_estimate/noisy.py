@@ -1,6 +1,7 @@
 import equinox as eqx
 
-from .._critic import NoiseConditionedCritic
+from .._cost import Cost
+from .._critic import depends_on_time
 from .base import AbstractEstimate
 
 
@@ -9,7 +10,8 @@ class NoisyAction(AbstractEstimate):
 
     **Arguments:**
 
-    - `noise_conditioned`: insist on a critic that did, a `flowguide.NoiseConditionedCritic`.
+    - `noise_conditioned`: insist on a critic that did, a `flowguide.NoiseConditionedCritic` or one
+        made of such.
     """
 
     noise_conditioned: bool = eqx.field(static=True, default=False)
@@ -17,13 +19,16 @@ class NoisyAction(AbstractEstimate):
     def cleanness(self, t):
         return t
 
-    def check(self, critic):
-        if self.noise_conditioned and not isinstance(critic, NoiseConditionedCritic):
+    def check(self, policy, critic):
+        if self.noise_conditioned and not depends_on_time(critic):
             raise ValueError(
                 "robust_q asks a critic about noisy actions: it needs a "
                 "flowguide.NoiseConditionedCritic (flowguide train --critic robust), got a "
                 f"{type(critic).__name__}. For a critic of clean actions use qgf."
             )
 
-    def __call__(self, policy, t, action, observation):
-        return action, policy.velocity(t, action, observation)
+    def __call__(self, flow, t, action):
+        return action, flow.step(t, action)
+
+    def pullback_cost(self, flow, t):
+        return Cost()

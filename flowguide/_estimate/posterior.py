@@ -1,11 +1,10 @@
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
 from .._checks import as_positive_int
-from .base import AbstractEstimate
+from .base import AbstractEstimate, pulled_back
 from .one_step import OneStepEstimate
 
 
@@ -30,19 +29,30 @@ class PosteriorEstimate(AbstractEstimate):
 
     def __init__(self, num_samples: int = 4, key: PRNGKeyArray | None = None):
         self.num_samples = as_positive_int("num_samples", num_samples)
-        self.key = jr.key(0) if key is None else key
+        self.key = jr.key(0, impl="threefry2x32") if key is None else key
 
     @property
     def is_single(self):
         return False
 
-    def __call__(self, policy, t, action, observation):
+    @property
+    def count(self):
+        return self.num_samples
+
+    def __call__(self, flow, t, action):
         one_step = OneStepEstimate()
-        clean_action, velocity = one_step(policy, t, action, observation)
+        clean_action, step = one_step(flow, t, action)
         noises = jr.normal(self.key, (self.num_samples, *action.shape), action.dtype)
+        time = t.astype(action.dtype)
 
         def look_again(noise):
-            renoised = (1 - t) * noise + t * clean_action
-            return one_step(policy, jnp.asarray(t), renoised, observation)[0]
+            renoised = (1 - time) * noise + time * clean_action
+            return one_step(flow, t, renoised)[0]
 
-        return jax.vmap(look_again)(noises), velocity
+        return jax.vmap(look_again)(noises), step
+
+    def cost(self, flow, t):
+        return (1 + self.num_samples) * flow.velocity(t)
+
+    def pullback_cost(self, flow, t):
+        return (1 + self.num_samples) * pulled_back(flow.velocity(t))

@@ -1,4 +1,7 @@
-from ._base import AbstractGuidance as AbstractGuidance
+from ._base import (
+    AbstractFlowGuidance as AbstractFlowGuidance,
+    AbstractGuidance as AbstractGuidance,
+)
 from ._beam import Beam as Beam, beam as beam, BeamPolicy as BeamPolicy
 from ._best_of_n import best_of_n as best_of_n, BestOfN as BestOfN, BestOfNPolicy as BestOfNPolicy
 from ._cfg import cfg as cfg, ClassifierFree as ClassifierFree
@@ -8,11 +11,8 @@ from ._grad_step import (
     GradStep as GradStep,
     GradStepPolicy as GradStepPolicy,
 )
-from ._gradient import GradientGuidance as GradientGuidance, GuidedVelocity as GuidedVelocity
-from ._guided_action_flow import (
-    guided_action_flow as guided_action_flow,
-    GuidedActionFlow as GuidedActionFlow,
-)
+from ._gradient import GradientGuidance as GradientGuidance
+from ._guided_action_flow import guided_action_flow as guided_action_flow
 from ._methods import (
     bptt as bptt,
     ode as ode,

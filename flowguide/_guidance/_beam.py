@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._checks import as_positive_int
-from .._critic import Critic
-from .._policy import FlowPolicy, Trace
-from ._base import AbstractGuidance, AbstractWrapper
-from ._best_of_n import values_of
+from .._cost import Cost
+from .._critic import Critic, values_of
+from .._estimate import refuse_step_to
+from .._policy import AbstractWrapper, Acted, FlowPolicy, raw_observation, Trace
+from ._base import AbstractGuidance, needed
 
 
 class BeamPolicy(AbstractWrapper):
@@ -26,30 +27,27 @@ class BeamPolicy(AbstractWrapper):
         rounds = 1 + len(self.guidance.levels)
         return (rounds, self.guidance.n, *self.policy.noise_shape)
 
-    @eqx.filter_jit
-    def from_noise(
-        self, noise: Float[Array, "rounds n *noise"], observation: PyTree
-    ) -> Float[Array, "*action"]:
+    def _act(self, noise: Float[Array, "rounds n *noise"], observation: PyTree) -> Acted:
         if np.shape(noise) != self.noise_shape:
             raise ValueError(
                 f"noise has shape {np.shape(noise)}, but a beam takes one noise for each candidate "
                 f"of each round: noise_shape is {self.noise_shape}."
             )
-        actions = jax.vmap(self.policy.from_noise, in_axes=(0, None))(noise[0], observation)
-        kept, values = self._keep(actions, self._values(actions, observation))
+        first = jax.vmap(self.policy.act, in_axes=(0, None))(noise[0], observation)
+        kept, values = self._keep(first.action, self._values(first.action, observation))
         for fresh, level in zip(noise[1:], self.guidance.levels, strict=True):
             candidates = self._go_on(kept, fresh, level, observation)
             found = self._values(candidates, observation)
             kept, values = self._keep(
                 jnp.concatenate([kept, candidates]), jnp.concatenate([values, found])
             )
-        return kept[0]
+        # Of the first round: the further ones go on from there.
+        return Acted(kept[0], jnp.mean(first.dropped))
 
-    @eqx.filter_jit
-    def trace(self, noise: Float[Array, "rounds n *noise"], observation: PyTree) -> Trace:
+    def _trace(self, noise: Float[Array, "rounds n *noise"], observation: PyTree) -> Trace:
         """The path of the first candidate; only its finished `action` is the winner."""
         trace = self.policy.trace(noise[0, 0], observation)
-        return eqx.tree_at(lambda t: t.action, trace, self.from_noise(noise, observation))
+        return eqx.tree_at(lambda t: t.action, trace, self._act(noise, observation).action)
 
     def _keep(
         self, actions: Float[Array, "m *action"], values: Float[Array, " m"]
@@ -71,7 +69,16 @@ class BeamPolicy(AbstractWrapper):
         return jax.vmap(one)(fresh, parents)
 
     def _values(self, actions: Float[Array, "m *action"], observation: PyTree) -> Array:
-        return values_of(self.critic, actions, observation)
+        return values_of(self.critic, actions, raw_observation(observation))
+
+    def costs(self) -> tuple[Cost, Cost] | None:
+        found = self.policy.costs()
+        if found is None:
+            return None
+        flow, n = self.policy.flow_cost(), self.guidance.n
+        each = found[1] + sum((flow.rest(level) for level in self.guidance.levels), Cost())
+        values = Cost(critic_values=n * (1 + len(self.guidance.levels)))
+        return found[0], n * each + values
 
 
 class Beam(AbstractGuidance):
@@ -81,13 +88,14 @@ class Beam(AbstractGuidance):
     keep: int = eqx.field(static=True)
     levels: tuple[float, ...] = eqx.field(static=True)
 
-    def __call__(self, policy: Any, critic: Critic) -> BeamPolicy:
+    def __call__(self, policy: Any, critic: Critic | None) -> BeamPolicy:
         if not isinstance(policy, FlowPolicy):
             raise ValueError(
                 "A beam denoises from the middle of a flow: it needs a flowguide.FlowPolicy, got a "
                 f"{type(policy).__name__}."
             )
-        return BeamPolicy(policy, critic, self)
+        refuse_step_to(policy)
+        return BeamPolicy(policy, needed(critic, "beam"), self)
 
 
 def beam(n: int = 4, keep: int = 1, levels: Sequence[float] = (0.5,)) -> Beam:

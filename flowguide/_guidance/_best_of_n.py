@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -5,9 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from .._checks import as_positive_int
-from .._critic import Critic, evaluate
-from .._policy import AbstractPolicy, Trace
-from ._base import AbstractGuidance, AbstractWrapper
+from .._cost import Cost
+from .._critic import Critic, values_of
+from .._policy import AbstractPolicy, AbstractWrapper, Acted, raw_observation, Trace
+from ._base import AbstractGuidance, needed
 
 
 class BestOfNPolicy(AbstractWrapper):
@@ -15,45 +19,40 @@ class BestOfNPolicy(AbstractWrapper):
 
     policy: AbstractPolicy
     critic: Critic
-    n: int = eqx.field(static=True)
+    guidance: "BestOfN"
+
+    @property
+    def n(self) -> int:
+        """How many candidates there are."""
+        return self.guidance.n
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
         return (self.n, *self.policy.noise_shape)
 
-    @eqx.filter_jit
-    def from_noise(
-        self, noise: Float[Array, "n *noise"], observation: PyTree
-    ) -> Float[Array, "*action"]:
-        self._check(noise)
-        actions = jax.vmap(self.policy.from_noise, in_axes=(0, None))(noise, observation)
-        return actions[self._winner(actions, observation)]
+    def _act(self, noise: Float[Array, "n *noise"], observation: PyTree) -> Acted:
+        return self._best(self.policy.act, noise, observation)
 
-    @eqx.filter_jit
-    def trace(self, noise: Float[Array, "n *noise"], observation: PyTree) -> Trace:
+    def _trace(self, noise: Float[Array, "n *noise"], observation: PyTree) -> Trace:
         """The path of the winning candidate."""
-        self._check(noise)
-        traces = jax.vmap(self.policy.trace, in_axes=(0, None))(noise, observation)
-        winner = self._winner(traces.action, observation)
-        return jax.tree.map(lambda x: x[winner], traces)
+        return self._best(self.policy.trace, noise, observation)
 
-    def _winner(self, actions: Float[Array, "n *action"], observation: PyTree) -> Int[Array, ""]:
-        return jnp.argmax(values_of(self.critic, actions, observation))
-
-    def _check(self, noise: Array) -> None:
+    def _best(self, call: Callable[..., Any], noise: Array, observation: PyTree) -> Any:
         if np.shape(noise) != self.noise_shape:
             raise ValueError(
                 f"noise has shape {np.shape(noise)}, but best_of_n({self.n}) takes one noise for "
                 f"each candidate: noise_shape is {self.noise_shape}."
             )
+        found = jax.vmap(call, in_axes=(0, None))(noise, observation)
+        values = values_of(self.critic, found.action, raw_observation(observation))
+        winner: Int[Array, ""] = jnp.argmax(values)
+        return jax.tree.map(lambda x: x[winner], found)
 
-
-def values_of(
-    critic: Critic, actions: Float[Array, "n *action"], observation: PyTree
-) -> Float[Array, " n"]:
-    """The value of each action; NaN, which argmax would call the largest, is the lowest."""
-    values = jax.vmap(evaluate, in_axes=(None, None, 0))(critic, observation, actions)
-    return jnp.where(jnp.isnan(values), -jnp.inf, values)
+    def costs(self) -> tuple[Cost, Cost] | None:
+        found = self.policy.costs()
+        if found is None:
+            return None
+        return found[0], self.n * (found[1] + Cost(critic_values=1))
 
 
 class BestOfN(AbstractGuidance):
@@ -61,8 +60,8 @@ class BestOfN(AbstractGuidance):
 
     n: int = eqx.field(static=True)
 
-    def __call__(self, policy: AbstractPolicy, critic: Critic) -> BestOfNPolicy:
-        return BestOfNPolicy(policy, critic, self.n)
+    def __call__(self, policy: AbstractPolicy, critic: Critic | None) -> BestOfNPolicy:
+        return BestOfNPolicy(policy, needed(critic, "best_of_n"), self)
 
 
 def best_of_n(n: int = 4) -> BestOfN:

@@ -1,34 +1,56 @@
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array, ArrayLike, Float
 
 from .._classifier_free import ClassifierFreeVelocity
+from .._cost import Cost
 from .._critic import Critic
-from .._policy import FlowPolicy
-from .._schedule import as_weight
-from ._base import AbstractGuidance
+from .._policy import Flow, FlowCost, FlowPolicy
+from .._velocity import ask_velocity, VelocityStep
+from .._weight import as_weight
+from ._base import AbstractFlowGuidance
 
 
-class ClassifierFree(AbstractGuidance):
+class ClassifierFree(AbstractFlowGuidance):
     """The guidance that `flowguide.cfg` makes."""
 
     weight: Array
 
-    def __call__(self, policy: Any, critic: Critic) -> FlowPolicy:
-        del critic
+    def __call__(self, policy: Any, critic: Critic | None = None) -> FlowPolicy:
         velocity = getattr(policy, "velocity", None)
         if not isinstance(policy, FlowPolicy) or not isinstance(velocity, ClassifierFreeVelocity):
             raise ValueError(
                 "cfg needs a policy whose velocity field knows good actions from others, a "
                 "flowguide.FlowPolicy of a flowguide.ClassifierFreeVelocity (which "
-                f"flowguide.train.Conditioned trains), and comes first; got a "
-                f"{type(velocity or policy).__name__}."
+                f"flowguide.train.Conditioned trains), and comes before guidance of whole actions; "
+                f"got a {type(velocity or policy).__name__}."
             )
-        guided = ClassifierFreeVelocity(
-            velocity.velocity, velocity.condition, velocity.null, self.weight
+        return super().__call__(policy, None)
+
+    def step(
+        self,
+        flow: Flow,
+        critic: Critic | None,
+        weight: Any,
+        t: Array,
+        action: Float[Array, "*action"],
+    ) -> VelocityStep:
+        field: Any = flow.policy.velocity
+        below = flow.step(t, action)
+        unconditional = below.velocity
+        if flow.depth:
+            unconditional = ask_velocity(field, t, action, flow.encoded)
+        conditional = ask_velocity(field.conditional, t, action, flow.encoded)
+        term = self.weight.astype(action.dtype) * (conditional - unconditional)
+        return eqx.tree_at(
+            lambda s: (s.velocity, s.guidance), below, (below.velocity + term, below.guidance + term)
         )
-        return eqx.tree_at(lambda p: p.velocity, policy, guided)
+
+    def step_cost(self, flow: FlowCost, t: float) -> Cost:
+        below = flow.velocity(t)
+        # Only an unguided flow has computed the unconditional velocity already.
+        return below + Cost(1 if below == Cost(1) else 2)
 
 
 def cfg(weight: ArrayLike = 1.0) -> ClassifierFree:

@@ -2,6 +2,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._critic import safe_std
+
 
 class DisagreementGate(eqx.Module):
     r"""Trusts a critic ensemble less where its members disagree: `max(floor, exp(-scale * std))`.
@@ -19,4 +21,4 @@ class DisagreementGate(eqx.Module):
     floor: float | Float[Array, ""] = 0.0
 
     def __call__(self, members: Float[Array, " K"]) -> Float[Array, ""]:
-        return jnp.maximum(self.floor, jnp.exp(-self.scale * jnp.std(members)))
+        return jnp.maximum(self.floor, jnp.exp(-self.scale * safe_std(members)))

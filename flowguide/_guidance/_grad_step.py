@@ -1,15 +1,14 @@
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from .._checks import as_positive_int
+from .._cost import Cost
 from .._critic import Critic, critic_gradient
-from .._policy import AbstractPolicy, Trace
-from .._schedule import as_weight
-from ._base import AbstractGuidance, AbstractWrapper
+from .._policy import AbstractPolicy, AbstractWrapper, Acted, raw_observation, Trace
+from .._weight import as_weight
+from ._base import AbstractGuidance, needed
 
 
 class GradStepPolicy(AbstractWrapper):
@@ -19,14 +18,11 @@ class GradStepPolicy(AbstractWrapper):
     critic: Critic
     guidance: "GradStep"
 
-    @eqx.filter_jit
-    def from_noise(
-        self, noise: Float[Array, "*noise"], observation: PyTree
-    ) -> Float[Array, "*action"]:
-        return self._climb(self.policy.from_noise(noise, observation), observation)
+    def _act(self, noise: Float[Array, "*noise"], observation: PyTree) -> Acted:
+        acted = self.policy.act(noise, observation)
+        return Acted(self._climb(acted.action, observation), acted.dropped)
 
-    @eqx.filter_jit
-    def trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
+    def _trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
         """The path of the policy below; only its finished `action` is the climbed one."""
         trace = self.policy.trace(noise, observation)
         return eqx.tree_at(lambda t: t.action, trace, self._climb(trace.action, observation))
@@ -34,7 +30,8 @@ class GradStepPolicy(AbstractWrapper):
     def _climb(
         self, action: Float[Array, "*action"], observation: PyTree
     ) -> Float[Array, "*action"]:
-        guidance = self.guidance
+        guidance, observation = self.guidance, raw_observation(observation)
+        low, high = (jnp.asarray(bound, action.dtype) for bound in self.bounds)
 
         def step(action, _):
             gradient = critic_gradient(self.critic, observation, action).gradient
@@ -42,9 +39,15 @@ class GradStepPolicy(AbstractWrapper):
             move = jnp.asarray(guidance.step_size, action.dtype) * direction
             # As in gradient guidance: a gradient that is not finite moves nothing.
             move = jnp.where(jnp.all(jnp.isfinite(move)), move, 0)
-            return jnp.clip(action + move, *self.bounds), None
+            return jnp.clip(action + move, low, high), None
 
         return jax.lax.scan(step, action, length=guidance.steps)[0]
+
+    def costs(self) -> tuple[Cost, Cost] | None:
+        found = self.policy.costs()
+        if found is None:
+            return None
+        return found[0], found[1] + Cost(critic_gradients=self.guidance.steps)
 
 
 class GradStep(AbstractGuidance):
@@ -54,8 +57,8 @@ class GradStep(AbstractGuidance):
     steps: int = eqx.field(static=True)
     sign: bool = eqx.field(static=True)
 
-    def __call__(self, policy: Any, critic: Critic) -> GradStepPolicy:
-        return GradStepPolicy(policy, critic, self)
+    def __call__(self, policy: AbstractPolicy, critic: Critic | None) -> GradStepPolicy:
+        return GradStepPolicy(policy, needed(critic, "grad_step"), self)
 
 
 def grad_step(step_size: ArrayLike = 0.1, steps: int = 1, sign: bool = False) -> GradStep:

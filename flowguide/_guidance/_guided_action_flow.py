@@ -1,31 +1,12 @@
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import optax
 from jaxtyping import ArrayLike
 
-from .._critic import Critic, Ensemble
 from .._estimate import OneStepEstimate
 from .._jacobian import DroppedJacobian
-from .._policy import FlowPolicy
-from ._base import AbstractGuidance
 from ._gate import DisagreementGate
 from ._gradient import GradientGuidance
-
-
-class GuidedActionFlow(AbstractGuidance):
-    """The guidance that `flowguide.guided_action_flow` makes."""
-
-    guidance: GradientGuidance
-
-    def __call__(self, policy: Any, critic: Critic) -> FlowPolicy:
-        if not isinstance(critic, Ensemble):
-            raise ValueError(
-                "Guided Action Flow reads the mean and the disagreement of a flowguide.Ensemble, "
-                f"but the critic is {critic!r}."
-            )
-        return self.guidance(policy, Ensemble(critic.members, "mean"))
 
 
 def guided_action_flow(
@@ -35,7 +16,7 @@ def guided_action_flow(
     scale: float = 1.0,
     floor: float = 0.0,
     debug: bool = False,
-) -> GuidedActionFlow:
+) -> GradientGuidance:
     r"""Guided Action Flow: the clipped gradient of an ensemble's mean, trusted as it agrees.
 
     $$v + \frac1\beta\, \max\!\big(f, e^{-s\,\sigma(\hat a)}\big)\,
@@ -55,8 +36,8 @@ def guided_action_flow(
 
     **Returns:**
 
-    A guidance for a `flowguide.FlowPolicy` with a `flowguide.Ensemble`; it raises a `ValueError`
-    for another critic. Each evaluation of the guided velocity costs 1 velocity and 1 gradient of
+    A guidance for a `flowguide.FlowPolicy` with a critic that has members, such as a
+    `flowguide.Ensemble`; it raises a `ValueError` for another critic. Each evaluation of the guided velocity costs 1 velocity and 1 gradient of
     the ensemble.
 
     **Raises:**
@@ -78,13 +59,10 @@ def guided_action_flow(
     beta = jnp.asarray(beta, float)
     message = "flowguide.guided_action_flow: beta must be above 0."
     beta = eqx.error_if(beta, beta <= 0, message)
-    return GuidedActionFlow(
-        GradientGuidance(
-            OneStepEstimate(),
-            DroppedJacobian(),
-            1 / beta,
-            shaping=None if max_norm is None else optax.clip_by_global_norm(max_norm),
-            gate=DisagreementGate(scale, floor),
-            debug=debug,
-        )
+    return GradientGuidance(
+        *(OneStepEstimate(), DroppedJacobian(), 1 / beta),
+        shaping=None if max_norm is None else optax.clip_by_global_norm(max_norm),
+        gate=DisagreementGate(scale, floor),
+        mean_of_members=True,
+        debug=debug,
     )

@@ -13,11 +13,12 @@ from .._jacobian import (
     OrthogonalJacobian,
     RegularisedJacobian,
 )
+from .._weight import WeightLike
 from ._gradient import GradientGuidance
 
 
 def ood(
-    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    weight: WeightLike | None = None,
     *,
     shaping: optax.GradientTransformation | None = None,
     gate: Callable[[Array], Array] | None = None,
@@ -45,7 +46,7 @@ def ood(
 
 
 def robust_q(
-    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    weight: WeightLike | None = None,
     *,
     shaping: optax.GradientTransformation | None = None,
     gate: Callable[[Array], Array] | None = None,
@@ -74,7 +75,7 @@ def robust_q(
 
 
 def qgf(
-    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    weight: WeightLike | None = None,
     *,
     shaping: optax.GradientTransformation | None = None,
     gate: Callable[[Array], Array] | None = None,
@@ -112,7 +113,7 @@ def qgf(
 
 
 def qgf_jacobian(
-    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    weight: WeightLike | None = None,
     *,
     shaping: optax.GradientTransformation | None = None,
     gate: Callable[[Array], Array] | None = None,
@@ -139,7 +140,7 @@ def qgf_jacobian(
 
 
 def qgf_regularised(
-    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    weight: WeightLike | None = None,
     *,
     mix: ArrayLike = 0.5,
     shaping: optax.GradientTransformation | None = None,
@@ -171,7 +172,7 @@ def qgf_regularised(
 
 
 def qgf_orthogonal(
-    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    weight: WeightLike | None = None,
     *,
     shaping: optax.GradientTransformation | None = None,
     gate: Callable[[Array], Array] | None = None,
@@ -200,7 +201,7 @@ def qgf_orthogonal(
 
 
 def posterior(
-    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    weight: WeightLike | None = None,
     *,
     num_samples: int = 4,
     key: PRNGKeyArray | None = None,
@@ -239,7 +240,7 @@ def posterior(
 
 
 def ode(
-    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    weight: WeightLike | None = None,
     *,
     shaping: optax.GradientTransformation | None = None,
     gate: Callable[[Array], Array] | None = None,
@@ -267,7 +268,7 @@ def ode(
 
 
 def bptt(
-    weight: ArrayLike | Callable[[Array], Array] = 1.0,
+    weight: WeightLike | None = None,
     *,
     adjoint: diffrax.AbstractAdjoint | None = None,
     shaping: optax.GradientTransformation | None = None,

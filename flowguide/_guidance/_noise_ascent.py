@@ -4,10 +4,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from .._checks import as_positive_int
-from .._critic import Critic, evaluate
-from .._policy import AbstractPolicy, Trace
-from .._schedule import as_weight
-from ._base import AbstractGuidance, AbstractWrapper
+from .._cost import Cost
+from .._critic import Critic, value_of
+from .._estimate import pulled_back
+from .._policy import AbstractPolicy, AbstractWrapper, Acted, raw_observation, Trace
+from .._weight import as_weight
+from ._base import AbstractGuidance, needed
 
 
 class NoiseAscentPolicy(AbstractWrapper):
@@ -17,14 +19,10 @@ class NoiseAscentPolicy(AbstractWrapper):
     critic: Critic
     guidance: "NoiseAscent"
 
-    @eqx.filter_jit
-    def from_noise(
-        self, noise: Float[Array, "*noise"], observation: PyTree
-    ) -> Float[Array, "*action"]:
-        return self.policy.from_noise(self._climb(noise, observation), observation)
+    def _act(self, noise: Float[Array, "*noise"], observation: PyTree) -> Acted:
+        return self.policy.act(self._climb(noise, observation), observation)
 
-    @eqx.filter_jit
-    def trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
+    def _trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
         """The path from the noise that was reached."""
         return self.policy.trace(self._climb(noise, observation), observation)
 
@@ -34,7 +32,8 @@ class NoiseAscentPolicy(AbstractWrapper):
 
         @jax.grad
         def gradient_at(noise):
-            return evaluate(self.critic, observation, self.policy.from_noise(noise, observation))
+            action = self.policy.from_noise(noise, observation)
+            return value_of(self.critic, raw_observation(observation), action)
 
         def step(noise, _):
             move = guidance.step_size.astype(noise.dtype) * gradient_at(noise)
@@ -47,6 +46,15 @@ class NoiseAscentPolicy(AbstractWrapper):
 
         return jax.lax.scan(step, noise, length=guidance.steps)[0]
 
+    def costs(self) -> tuple[Cost, Cost] | None:
+        found = self.policy.costs()
+        if found is None:
+            return None
+        once, each = found
+        # The backward pass of `diffrax.RecursiveCheckpointAdjoint` computes the flow once more.
+        climb = 2 * each + pulled_back(each) + Cost(critic_gradients=1)
+        return once, self.guidance.steps * climb + each
+
 
 class NoiseAscent(AbstractGuidance):
     """The guidance that `flowguide.noise_ascent` makes."""
@@ -55,8 +63,8 @@ class NoiseAscent(AbstractGuidance):
     steps: int = eqx.field(static=True)
     keep_length: bool = eqx.field(static=True)
 
-    def __call__(self, policy: AbstractPolicy, critic: Critic) -> NoiseAscentPolicy:
-        return NoiseAscentPolicy(policy, critic, self)
+    def __call__(self, policy: AbstractPolicy, critic: Critic | None) -> NoiseAscentPolicy:
+        return NoiseAscentPolicy(policy, needed(critic, "noise_ascent"), self)
 
 
 def noise_ascent(

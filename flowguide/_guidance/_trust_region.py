@@ -4,40 +4,50 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
+from .._cost import Cost
 from .._critic import Critic
-from .._policy import AbstractPolicy, Trace
-from .._schedule import as_weight
-from ._base import AbstractGuidance, AbstractWrapper
+from .._policy import AbstractPolicy, AbstractWrapper, Acted, Trace
+from .._weight import as_weight
+from ._base import AbstractGuidance
 from ._methods import qgf
 
 
 class TrustRegionPolicy(AbstractWrapper):
-    """A guided policy that stays near the unguided one. Made by `flowguide.trust_region`."""
+    """A guided policy that stays near the unguided one. Made by `flowguide.trust_region`.
+
+    **Attributes:**
+
+    - `policy`: the guided policy.
+    - `centre`: the policy that the guidance was given, of whose actions its own are kept near.
+    """
 
     policy: AbstractPolicy
-    guided: AbstractPolicy
-    radius: Array
+    centre: AbstractPolicy
+    guidance: "TrustRegion"
+    critic: Critic | None = None
 
-    @eqx.filter_jit
-    def from_noise(
-        self, noise: Float[Array, "*noise"], observation: PyTree
-    ) -> Float[Array, "*action"]:
-        guided = self.guided.from_noise(noise, observation)
-        return self._pulled_back(guided, self.policy.from_noise(noise, observation))
+    def _act(self, noise: Float[Array, "*noise"], observation: PyTree) -> Acted:
+        acted = self.policy.act(noise, observation)
+        # What was prepared for the guided policy serves the one below it.
+        centre = self.centre.from_noise(noise, observation)
+        return Acted(self._pulled_back(acted.action, centre), acted.dropped)
 
-    @eqx.filter_jit
-    def trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
+    def _trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
         """The guided path; only its finished `action` is the one that was pulled back."""
-        trace = self.guided.trace(noise, observation)
-        unguided = self.policy.from_noise(noise, observation)
-        return eqx.tree_at(lambda t: t.action, trace, self._pulled_back(trace.action, unguided))
+        trace = self.policy.trace(noise, observation)
+        centre = self.centre.from_noise(noise, observation)
+        return eqx.tree_at(lambda t: t.action, trace, self._pulled_back(trace.action, centre))
+
+    def costs(self) -> tuple[Cost, Cost] | None:
+        guided, centre = self.policy.costs(), self.centre.costs()
+        return guided and centre and (guided[0], guided[1] + centre[1])
 
     def _pulled_back(
         self, guided: Float[Array, "*action"], unguided: Float[Array, "*action"]
     ) -> Float[Array, "*action"]:
         # Between two actions within the bounds, so within them too.
         difference = guided - unguided
-        radius = self.radius.astype(difference.dtype)
+        radius = self.guidance.radius.astype(difference.dtype)
         square = jnp.sum(difference**2)
         is_far = square > radius**2
         # The root of a square that is 0 would have no gradient.
@@ -51,7 +61,7 @@ class TrustRegion(AbstractGuidance):
     guidance: Any
     radius: Array
 
-    def __call__(self, policy: AbstractPolicy, critic: Critic) -> TrustRegionPolicy:
+    def __call__(self, policy: AbstractPolicy, critic: Critic | None) -> TrustRegionPolicy:
         guided = self.guidance(policy, critic)
         if guided.noise_shape != policy.noise_shape:
             raise ValueError(
@@ -59,7 +69,8 @@ class TrustRegion(AbstractGuidance):
                 f"noise_shape is {guided.noise_shape} and the unguided one's {policy.noise_shape}. "
                 "Put best_of_n after it: [trust_region(...), best_of_n(4)]."
             )
-        return TrustRegionPolicy(policy, guided, self.radius)
+        # Its guidance has become the policy: only the radius is left of it.
+        return TrustRegionPolicy(guided, policy, TrustRegion(None, self.radius), critic)
 
 
 def trust_region(guidance: Any = None, radius: ArrayLike = 0.5) -> TrustRegion:

@@ -11,8 +11,8 @@ class DroppedJacobian(AbstractJacobian):
         return False
 
     def __call__(self, estimate, action):
-        clean_action, velocity = estimate(action)
-        return clean_action, velocity, lambda gradient: self.pullback(gradient, action)
+        clean_action, step = estimate(action)
+        return clean_action, step, lambda gradient: self.pullback(gradient, action)
 
     @staticmethod
     def pullback(gradient: Array, action: Float[Array, "*action"]) -> Float[Array, "*action"]:

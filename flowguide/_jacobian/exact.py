@@ -11,5 +11,5 @@ class ExactJacobian(AbstractJacobian):
         return True
 
     def __call__(self, estimate, action):
-        clean_action, pullback, velocity = jax.vjp(estimate, action, has_aux=True)
-        return clean_action, velocity, lambda gradient: pullback(gradient)[0]
+        clean_action, pullback, step = jax.vjp(estimate, action, has_aux=True)
+        return clean_action, step, lambda gradient: pullback(gradient)[0]

@@ -21,7 +21,7 @@ class OrthogonalJacobian(AbstractJacobian):
         return True
 
     def __call__(self, estimate, action):
-        clean_action, velocity, exact = ExactJacobian()(estimate, action)
+        clean_action, step, exact = ExactJacobian()(estimate, action)
         size = action.size
         # One unit gradient for each entry of a clean action, of which there can be several.
         units = jnp.eye(clean_action.size, dtype=action.dtype).reshape(-1, *clean_action.shape)
@@ -35,4 +35,7 @@ class OrthogonalJacobian(AbstractJacobian):
             rows = gradient.reshape(-1, size)
             return jnp.einsum("ki,kij->j", rows, factors).reshape(action.shape)
 
-        return clean_action, velocity, pullback
+        return clean_action, step, pullback
+
+    def cost(self, estimate, flow, t):
+        return flow.size * estimate.pullback_cost(flow, t)

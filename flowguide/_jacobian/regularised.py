@@ -26,11 +26,11 @@ class RegularisedJacobian(AbstractJacobian):
         return True
 
     def __call__(self, estimate, action):
-        clean_action, velocity, exact = ExactJacobian()(estimate, action)
+        clean_action, step, exact = ExactJacobian()(estimate, action)
         identity = DroppedJacobian.pullback
 
         def pullback(gradient):
             mix = self.mix.astype(gradient.dtype)
             return (1 - mix) * identity(gradient, action) + mix * exact(gradient)
 
-        return clean_action, velocity, pullback
+        return clean_action, step, pullback

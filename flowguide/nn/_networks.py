@@ -1,12 +1,12 @@
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
-from .._checks import as_positive_int, as_shape
-from .._velocity import shown
+from .._checks import as_positive_int, as_shape, shown
 from ._mlp import MLP
 from ._time import sinusoidal_embedding
 
@@ -79,7 +79,7 @@ class VelocityMLP(eqx.Module):
             label = [jax.nn.one_hot(number, self.num_labels, dtype=action.dtype)]
         check_shapes(self, observation, action)
         time = sinusoidal_embedding(t, TIME_SIZE)
-        out = self.mlp(jnp.concatenate([observation, action.reshape(-1), time, *label]))
+        out = self.mlp(together(action.dtype, observation, action, time, *label))
         return out.reshape(self.action_shape)
 
 
@@ -132,7 +132,7 @@ class CriticMLP(eqx.Module):
             observation, t = observation
             time = [sinusoidal_embedding(t, TIME_SIZE)]
         check_shapes(self, observation, action)
-        return self.mlp(jnp.concatenate([observation, action.reshape(-1), *time]))[0]
+        return self.mlp(together(action.dtype, observation, action, *time))[0]
 
 
 class ValueMLP(eqx.Module):
@@ -169,6 +169,11 @@ class ValueMLP(eqx.Module):
     def __call__(self, observation: Float[Array, " observation"]) -> Float[Array, ""]:
         check_shapes(self, observation)
         return self.mlp(observation)[0]
+
+
+def together(dtype: Any, *inputs: Array) -> Float[Array, " size"]:
+    """All inputs in one vector, in the precision of the action."""
+    return jnp.concatenate([x.reshape(-1).astype(dtype) for x in inputs])
 
 
 def check_shapes(

@@ -35,7 +35,7 @@ def regress(
     @eqx.filter_value_and_grad
     def loss(critic):
         def of_sample(observation, action, target):
-            return critic_loss(critic.values(observation, action), target)
+            return critic_loss(critic.members(observation, action), target)
 
         return mean_loss(of_sample, weight, observation, action, target)
 

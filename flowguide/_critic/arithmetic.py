@@ -1,13 +1,12 @@
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from ._critic_value import Critic, evaluate
+from .value import Critic, critic_at, members_of, value_of
 
 
 class CriticArithmetic(eqx.Module):
@@ -23,6 +22,15 @@ class CriticArithmetic(eqx.Module):
     @abc.abstractmethod
     def __call__(self, observation: PyTree, action: Float[Array, "*action"]) -> Float[Array, ""]:
         """The value of an action."""
+
+    def at(self, t: float | Float[Array, ""]) -> Critic:
+        """The critic that is asked about an action of cleanness `t`: itself."""
+        del t
+        return self
+
+    def members(self, observation: PyTree, action: Float[Array, "*action"]) -> Float[Array, " K"]:
+        """The values of the critics that it is made of, shape `(K,)`: its one value."""
+        return value_of(self, observation, action)[None]
 
     def __add__(self, other: Any) -> "WeightedSum":
         return NotImplemented if not callable(other) else _sum((1, self), (1, other))
@@ -76,41 +84,37 @@ class WeightedSum(CriticArithmetic):
                 f"{len(self.critics)} critics and weights of shape {self.weights.shape}."
             )
 
+    def at(self, t: float | Float[Array, ""]) -> "WeightedSum":
+        """The sum of those that its critics ask about an action of cleanness `t`."""
+        found = tuple(critic_at(critic, t) for critic in self.critics)
+        return eqx.tree_at(lambda s: s.critics, self, found)
+
+    def members(self, observation: PyTree, action: Float[Array, "*action"]) -> Float[Array, " K"]:
+        """The sums of the K members' values, shape `(K,)`; a plain critic is in each of them."""
+        values = [members_of(critic, observation, action) for critic in self.critics]
+        together = jnp.stack(like_each_other(values))
+        return self.weights.astype(together.dtype) @ together
+
     def __call__(self, observation: PyTree, action: Float[Array, "*action"]) -> Float[Array, ""]:
-        values = jnp.stack([evaluate(critic, observation, action) for critic in self.critics])
+        values = jnp.stack([value_of(critic, observation, action) for critic in self.critics])
         return jnp.sum(self.weights.astype(values.dtype) * values)
 
 
-class Switch(CriticArithmetic):
-    """One critic where a condition holds, another where it does not.
+def like_each_other(values: Sequence[Array]) -> list[Array]:
+    """Values of members, those of plain critics repeated as often as the others have members.
 
-    ```python
-    flowguide.Switch(lambda o: o[0] > 0, carry, reach)
-    ```
+    **Raises:**
 
-    **Arguments:**
-
-    - `condition`: a callable from the observation to a boolean scalar.
-    - `if_true`, `if_false`: critics.
+    `ValueError` for critics of several numbers of members, which say nothing of each other.
     """
-
-    condition: Callable[[PyTree], Any]
-    if_true: Critic
-    if_false: Critic
-
-    def __call__(self, observation: PyTree, action: Float[Array, "*action"]) -> Float[Array, ""]:
-        holds: Bool[Array, ""] = jnp.asarray(self.condition(observation))
-        if holds.shape != () or holds.dtype != bool:
-            raise ValueError(
-                "The condition of a Switch is one boolean, got an array of shape "
-                f"{holds.shape} and dtype {holds.dtype}."
-            )
-        # Not `where`, whose gradient is NaN if that of the branch that does not count is.
-        return jax.lax.cond(
-            holds,
-            lambda: evaluate(self.if_true, observation, action),
-            lambda: evaluate(self.if_false, observation, action),
+    counts = sorted({len(each) for each in values} - {1})
+    if len(counts) > 1:
+        raise ValueError(
+            "The members of several critics are put together one by one, so they need the same "
+            f"number of members, got {[len(each) for each in values]}."
         )
+    count = counts[0] if counts else 1
+    return [jnp.broadcast_to(each, (count,)) for each in values]
 
 
 def as_critic(critic: Any) -> CriticArithmetic:

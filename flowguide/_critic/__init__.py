@@ -1,0 +1,22 @@
+from .arithmetic import (
+    as_critic as as_critic,
+    CriticArithmetic as CriticArithmetic,
+    WeightedSum as WeightedSum,
+)
+from .ensemble import (
+    Ensemble as Ensemble,
+    MeanOfMembers as MeanOfMembers,
+    Pessimism as Pessimism,
+    safe_std as safe_std,
+)
+from .gradient import critic_gradient as critic_gradient, CriticGradient as CriticGradient
+from .noise_conditioned import NoiseConditionedCritic as NoiseConditionedCritic
+from .switch import Switch as Switch
+from .value import (
+    critic_at as critic_at,
+    Critic as Critic,
+    depends_on_time as depends_on_time,
+    members_of as members_of,
+    value_of as value_of,
+    values_of as values_of,
+)

@@ -1,0 +1,29 @@
+"""In which precision things are computed: the flow in the action's, networks in their own."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+
+def own_dtype(module: Any, default: Any) -> Any:
+    """The dtype of a module's parameters, if they have one; else the default.
+
+    A network in float32 can be asked under x64, and one in bfloat16 computes in bfloat16, though
+    the flow that it is asked about is in another precision.
+    """
+    leaves = jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))
+    dtypes = {leaf.dtype for leaf in leaves}
+    return dtypes.pop() if len(dtypes) == 1 else default
+
+
+def in_own_dtype(module: Any, array: Array) -> Array:
+    """The array as the module is to be given it."""
+    return array.astype(own_dtype(module, array.dtype))
+
+
+def solve_dtype(dtype: Any) -> Any:
+    """The precision in which a flow is solved: at least float32."""
+    return jnp.promote_types(dtype, jnp.float32)

@@ -1,0 +1,11 @@
+from .base import (
+    AbstractPolicy as AbstractPolicy,
+    Acted as Acted,
+    Prepared as Prepared,
+    raw_observation as raw_observation,
+    Trace as Trace,
+)
+from .flow import Flow as Flow, FlowPolicy as FlowPolicy, GuidanceTerm as GuidanceTerm
+from .flow_cost import FlowCost as FlowCost
+from .sample import sample as sample
+from .wrapper import AbstractWrapper as AbstractWrapper

@@ -1,0 +1,66 @@
+"""What a flow costs, counted along the times at which its solver asks the field."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import numpy as np
+
+from .._cost import Cost
+
+_TOLERANCE = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowCost:
+    """The cost of a flow up to some of its guidance terms, as parts of these terms ask for it.
+
+    **Attributes:**
+
+    - `size`: how many entries an action has.
+    - `velocity`: a callable from a time to the `Cost` of one velocity there.
+    - `times`: a callable from a time to the times at which the field is asked from there to the end.
+    """
+
+    size: int
+    velocity: Callable[[float], Cost]
+    times: Callable[[float], list[float]]
+
+    def rest(self, t: float) -> Cost:
+        """Of the flow from `t` to the end."""
+        return sum((self.velocity(s) for s in self.times(t)), Cost())
+
+    @property
+    def action(self) -> Cost:
+        """Of a whole action."""
+        return self.rest(0.0)
+
+
+def evaluations_of(velocity: Any) -> int:
+    """How many networks one evaluation of a field is; a field may say so by `num_evaluations`."""
+    return int(getattr(velocity, "num_evaluations", 1))
+
+
+def times_of(solver: Any, controller: Any, num_steps: int, t0: float) -> list[float] | None:
+    """The times at which a solver asks the field from `t0` to 1; None if that is not known."""
+    if isinstance(controller, diffrax.ConstantStepSize):
+        count = max(math.ceil((1 - t0) * num_steps - _TOLERANCE), 0)
+        starts = [t0 + i / num_steps for i in range(count)]
+    elif isinstance(controller, diffrax.StepTo):
+        starts = [float(t) for t in np.asarray(controller.ts)[:-1]]
+    else:
+        return None
+    ends = [*starts[1:], 1.0]
+    if isinstance(solver, diffrax.Euler):
+        return starts
+    if not isinstance(solver, diffrax.AbstractERK):
+        return None
+    later = [float(c) for c in np.asarray(solver.tableau.c)]
+    found = []
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        # The first stage of the step after is the last of the one before.
+        first = [] if i and solver.tableau.fsal else [start]
+        found += [*first, *(start + c * (end - start) for c in later)]
+    return found

@@ -1,0 +1,154 @@
+"""What a weight is: a number, an array, a callable of `t`, or a rule."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from .._cost import Cost
+
+
+class WeightPoint(eqx.Module):
+    """What a rule is told at one step of the flow.
+
+    **Attributes:**
+
+    - `t`: the time, shape `()`.
+    - `velocity`: of the flow below the guidance, shape `(*action)`.
+    - `gradient`: the term that the weight multiplies, shape `(*action)`: carried back by the
+        Jacobian, and shaped.
+    """
+
+    t: Float[Array, ""]
+    velocity: Float[Array, "*action"]
+    gradient: Float[Array, "*action"]
+
+
+class AbstractWeight(eqx.Module):
+    """A rule for the weight of gradient guidance; see `flowguide.Kappa` and `flowguide.Relative`.
+
+    A rule of your own says what the weight is at a `WeightPoint`. The other methods have defaults;
+    a rule around another rule passes them on.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, point: WeightPoint) -> Float[Array, "..."]:
+        """The weight at one step, which broadcasts to the action."""
+
+    def bind(self, policy: Any, critic: Any) -> "AbstractWeight":
+        """The rule for a policy and a critic, where `flowguide.guide` puts them together: once."""
+        del policy, critic
+        return self
+
+    def prepare(self, flow: Any, critic: Any) -> "AbstractWeight":
+        """The rule for one action, before its flow begins. `flow` is what lies below the guidance,
+        at one observation: it can be asked for actions by `flow.finish(noise)`."""
+        del flow, critic
+        return self
+
+    def is_active(self, t: Float[ArrayLike, ""]) -> bool | Bool[Array, ""]:
+        """Whether a step at `t` is guided at all. Where it is not, the critic is not asked."""
+        del t
+        return True
+
+    def cost(self, flow: Any) -> Cost:
+        """What `prepare` costs; `flow.action` is the cost of one action of the flow below."""
+        del flow
+        return Cost()
+
+    @property
+    def unit(self) -> str:
+        """What the number of the rule counts, for results and pictures."""
+        return type(self).__name__.lower()
+
+    @property
+    def number(self) -> Any:
+        """The number along which a curve is drawn; None if there is none."""
+        return None
+
+
+WeightLike: TypeAlias = ArrayLike | AbstractWeight | Callable[[Array], Any]
+"""A number, an array that broadcasts to the action, a callable of `t`, or a rule."""
+
+
+def as_weight(weight: Any) -> Any:
+    """A rule, a callable of `t`, or an array of floats."""
+    if callable(weight):
+        return weight
+    array = _as_array(weight)
+    # Of a weight inside `jit` nothing is known yet.
+    if isinstance(array, np.ndarray) and not np.all(np.isfinite(array)):
+        raise ValueError(f"weight must be finite, got {weight!r}.")
+    return jnp.asarray(array, float)
+
+
+def _as_array(weight: Any) -> Any:
+    message = f"weight must be a real number, an array of them, a callable of t or a rule, got {weight!r}."
+    try:
+        array = weight if hasattr(weight, "aval") else np.asarray(weight)
+    except (TypeError, ValueError) as error:
+        raise ValueError(message) from error
+    if not jnp.issubdtype(array.dtype, jnp.number) or jnp.issubdtype(
+        array.dtype, jnp.complexfloating
+    ):
+        raise ValueError(message)
+    return array
+
+
+def weight_at(weight: Any, point: WeightPoint) -> Array:
+    """The weight at one step, in the dtype of the action."""
+    if isinstance(weight, AbstractWeight):
+        found: Any = weight(point)
+    else:
+        found = weight(point.t) if callable(weight) else weight
+    return jnp.asarray(found).astype(point.gradient.dtype)
+
+
+def bind_weight(weight: Any, policy: Any, critic: Any) -> Any:
+    """The weight for a policy and a critic."""
+    return weight.bind(policy, critic) if isinstance(weight, AbstractWeight) else weight
+
+
+def prepare_weight(weight: Any, flow: Any, critic: Any) -> Any:
+    """The weight for one action."""
+    return weight.prepare(flow, critic) if isinstance(weight, AbstractWeight) else weight
+
+
+def is_active(weight: Any, t: Float[ArrayLike, ""]) -> bool | Bool[Array, ""]:
+    """Whether a step at `t` is guided."""
+    return weight.is_active(t) if isinstance(weight, AbstractWeight) else True
+
+
+def weight_cost(weight: Any, flow: Any) -> Cost:
+    """What `prepare_weight` costs."""
+    return weight.cost(flow) if isinstance(weight, AbstractWeight) else Cost()
+
+
+def weight_of(guidance: Any) -> tuple[float, str] | None:
+    """The one scalar weight of a guidance, or of a sequence of them, and its unit.
+
+    None if there is none, if there are several, or if it is no number.
+    """
+    found = [
+        (weight.number, weight.unit) if isinstance(weight, AbstractWeight) else (weight, "raw")
+        for weight in _weights(guidance)
+    ]
+    if len(found) != 1:
+        return None
+    ((number, unit),) = found
+    if number is None or callable(number) or jnp.ndim(number) != 0:
+        return None
+    return float(number), unit
+
+
+def _weights(guidance: Any) -> list[Any]:
+    if isinstance(guidance, (list, tuple)):
+        return [weight for each in guidance for weight in _weights(each)]
+    if hasattr(guidance, "weight"):
+        return [guidance.weight]
+    inner = getattr(guidance, "guidance", None)
+    return [] if inner is None else _weights(inner)

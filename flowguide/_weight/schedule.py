@@ -1,0 +1,129 @@
+"""Weights that change while an action is denoised, around any other weight."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from .._cost import Cost
+from .base import (
+    AbstractWeight,
+    as_weight,
+    bind_weight,
+    is_active,
+    prepare_weight,
+    weight_at,
+    weight_cost,
+    WeightLike,
+    WeightPoint,
+)
+
+# Times of steps are sums of floats: 3 x 0.1 is not 0.3.
+TOLERANCE = 1e-5
+
+
+class AbstractSchedule(AbstractWeight):
+    """A weight around another one, whose rule it passes on."""
+
+    weight: eqx.AbstractVar[Any]
+
+    def bind(self, policy: Any, critic: Any) -> "AbstractSchedule":
+        return self._around(bind_weight(self.weight, policy, critic))
+
+    def prepare(self, flow: Any, critic: Any) -> "AbstractSchedule":
+        return self._around(prepare_weight(self.weight, flow, critic))
+
+    def is_active(self, t: Float[ArrayLike, ""]) -> bool | Bool[Array, ""]:
+        return is_active(self.weight, t)
+
+    def cost(self, flow: Any) -> Cost:
+        return weight_cost(self.weight, flow)
+
+    @property
+    def unit(self) -> str:
+        return self.weight.unit if isinstance(self.weight, AbstractWeight) else "raw"
+
+    @property
+    def number(self) -> Any:
+        return self.weight.number if isinstance(self.weight, AbstractWeight) else self.weight
+
+    def _around(self, weight: Any) -> "AbstractSchedule":
+        return eqx.tree_at(lambda s: s.weight, self, weight, is_leaf=lambda x: x is None)
+
+
+class ScoreWeight(AbstractSchedule):
+    r"""The weight times $\min((1 - t) / t, c)$: guidance of the score, seen as a velocity.
+
+    On the straight path from noise, velocity and score are related by
+    $v = a_t / t + \frac{1 - t}{t} \nabla \log p_t(a_t)$, so a gradient that is added to the score
+    is added to the velocity times $(1 - t) / t$, which is infinite at the start.
+
+    **Arguments:**
+
+    - `weight`: as in `flowguide.GradientGuidance`.
+    - `cap`: $c$, above 0.
+
+    **Raises:**
+
+    `equinox.EquinoxRuntimeError` for a cap that is not above 0.
+
+    Source: the relation is that of Gaussian paths, Lipman et al. (arXiv 2210.02747).
+    """
+
+    weight: Any
+    cap: Array
+
+    def __init__(self, weight: WeightLike = 1.0, cap: ArrayLike = 10.0):
+        cap = jnp.asarray(cap, float)
+        message = "flowguide.ScoreWeight: cap must be above 0."
+        self.weight, self.cap = as_weight(weight), eqx.error_if(cap, cap <= 0, message)
+
+    def __call__(self, point: WeightPoint) -> Float[Array, "..."]:
+        # Not (1 - t) / t at 0, whose gradient would be NaN.
+        t, cap = point.t, self.cap.astype(point.t.dtype)
+        factor = jnp.minimum((1 - t) / jnp.maximum(t, 1 / (1 + cap)), cap)
+        return weight_at(self.weight, point) * factor.astype(point.gradient.dtype)
+
+
+class WeightInterval(AbstractSchedule):
+    """The weight within an interval of time. Outside nothing is guided, and nothing is paid.
+
+    The critic is not evaluated where the weight is 0, and the guided velocity costs what the
+    policy's own does; also under `jax.vmap`, as long as all samples are at the same time, which is
+    so with constant steps.
+
+    **Arguments:**
+
+    - `weight`: as in `flowguide.GradientGuidance`.
+    - `t0`, `t1`: steps are guided that start in [t0, t1].
+
+    **Raises:**
+
+    `ValueError` unless 0 <= t0 <= t1 <= 1.
+
+    Source: limited-interval guidance, Kynkaanniemi et al. (arXiv 2404.07724).
+    """
+
+    weight: Any
+    t0: float = eqx.field(static=True)
+    t1: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        weight: WeightLike = 1.0,
+        t0: float | int = 0.0,
+        t1: float | int = 1.0,
+    ):
+        if not 0 <= t0 <= t1 <= 1:
+            raise ValueError(f"An interval has 0 <= t0 <= t1 <= 1, got t0={t0} and t1={t1}.")
+        self.weight, self.t0, self.t1 = as_weight(weight), float(t0), float(t1)
+
+    def is_active(self, t: Float[ArrayLike, ""]) -> bool | Bool[Array, ""]:
+        time = jnp.asarray(t)
+        is_inside = (time >= self.t0 - TOLERANCE) & (time <= self.t1 + TOLERANCE)
+        return is_inside & is_active(self.weight, t)
+
+    def __call__(self, point: WeightPoint) -> Float[Array, "..."]:
+        weight = weight_at(self.weight, point)
+        return jnp.where(self.is_active(point.t), weight, jnp.zeros_like(weight))
