@@ -77,22 +77,48 @@ def load_ogbench(
     what to do; `ValueError` for a name that is not a state-based dataset's, or a file that is
     damaged or does not fit the name. Warns if no training row solves the task.
     """
+    loaded = load_ogbench_arrays(
+        name,
+        dataset_dir,
+        download=download,
+        bootstrap_through_success=bootstrap_through_success,
+    )
+    train, validation = (ogbench_dataset(name, *each) for each in loaded)
+    return train, validation
+
+
+def load_ogbench_arrays(
+    name: str,
+    dataset_dir: str | os.PathLike,
+    *,
+    download: bool = True,
+    bootstrap_through_success: bool = False,
+) -> list[tuple[Path, dict[str, np.ndarray]]]:
+    """What `load_ogbench` loads before it goes to the device: each file and its arrays."""
     _check_name(name)
     folder = Path(dataset_dir).expanduser()
     base = dataset_name(name)
     files = [folder / f"{base}.npz", folder / f"{base}-val.npz"]
     _find(base, folder, files, download)
-    datasets = []
-    for file in files:
-        arrays = load_ogbench_file(name, file, bootstrap_through_success=bootstrap_through_success)
-        if file is files[0]:
-            warn_of_no_success(name, file, arrays)
-        try:
-            datasets.append(from_arrays(**arrays))
-        except ValueError as error:
-            raise ValueError(f"{file} holds no dataset of {name!r}: {error}") from error
-    train, validation = datasets
-    return train, validation
+    loaded = [
+        load_ogbench_file(name, file, bootstrap_through_success=bootstrap_through_success)
+        for file in files
+    ]
+    warn_of_no_success(name, files[0], loaded[0])
+    return list(zip(files, loaded, strict=True))
+
+
+def ogbench_dataset(name: str, file: Path, arrays: dict[str, np.ndarray]) -> Dataset:
+    """The dataset of a file's arrays, on the device.
+
+    **Raises:**
+
+    `ValueError` naming the file whose arrays are none.
+    """
+    try:
+        return from_arrays(**arrays)
+    except ValueError as error:
+        raise ValueError(f"{file} holds no dataset of {name!r}: {error}") from error
 
 
 def warn_of_no_success(name: str, file: Path, arrays: dict[str, np.ndarray]) -> None:

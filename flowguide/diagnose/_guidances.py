@@ -4,12 +4,13 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from .._guide import guide, METHODS
-from .._velocity import AbstractGuidedVelocity
+from .._catalogue import method_named
+from .._guide import guide
+from .._policy import FlowPolicy
 
 
 def named_guidances(guidances: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
-    """Guidances by name; a name alone stands for the method with its defaults.
+    """Guidances by name; a name alone stands for the method, with weight 1 if it has one.
 
     **Raises:**
 
@@ -18,21 +19,19 @@ def named_guidances(guidances: Mapping[str, Any] | Sequence[str]) -> dict[str, A
     if isinstance(guidances, Mapping):
         found = dict(guidances)
     else:
-        unknown = sorted(set(guidances) - set(METHODS))
-        if unknown:
-            raise ValueError(f"Unknown methods {unknown}: expected some of {sorted(METHODS)}.")
-        found = {name: METHODS[name]() for name in guidances}
+        methods = [method_named(name) for name in guidances]
+        found = {m.name: m.make(**{"weight": 1.0} if m.has_weight else {}) for m in methods}
     if not found:
         raise ValueError("Expected at least one guidance, got none.")
     return found
 
 
-def guided_field(policy: Any, critic: Any, guidance: Any, name: str) -> AbstractGuidedVelocity:
-    """The velocity field of the guided policy, which can tell what guidance added."""
-    field = getattr(guide(policy, critic, guidance), "velocity", None)
-    if not isinstance(field, AbstractGuidedVelocity):
+def guided_flow(policy: Any, critic: Any, guidance: Any, name: str) -> FlowPolicy:
+    """The guided flow policy, which can tell at each step what guidance added."""
+    guided = guide(policy, critic, guidance)
+    if not isinstance(guided, FlowPolicy) or len(guided.guidance) == len(policy.guidance):
         raise ValueError(f"{name!r} adds no gradient to a velocity, so there is none to look at.")
-    return field
+    return guided
 
 
 def count_of(observations: PyTree) -> int:

@@ -11,9 +11,8 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from .._critic import Critic
 from .._policy import FlowPolicy
-from .._velocity import AbstractGuidedVelocity
 from ..evaluate._drawing import add_legend, add_title, finish_axes, new_figure
-from ._guidances import count_of, guided_field, named_guidances
+from ._guidances import count_of, guided_flow, named_guidances
 from ._means import Means, means
 from ._style import style
 
@@ -104,25 +103,25 @@ def noise_sensitivity(
 
     Source: figure 3 of QGF (arXiv 2606.11087).
     """
-    fields = {
-        name: guided_field(policy, critic, guidance, name)
+    flows = {
+        name: guided_flow(policy, critic, guidance, name)
         for name, guidance in named_guidances(guidances).items()
     }
     keys = jr.split(key, count_of(observations))
     deviations = jnp.asarray(sizes, float)
     found = [
-        _cosines(policy, field, observations, keys, deviations, num_noises)
-        for field in fields.values()
+        _cosines(policy, flow, observations, keys, deviations, num_noises)
+        for flow in flows.values()
     ]
     times = np.asarray(found[0][0][0])
     cosine = means(np.stack([np.asarray(cosines) for _, cosines in found], axis=1))
-    return NoiseSensitivity(tuple(fields), times, np.asarray(sizes, float), cosine)
+    return NoiseSensitivity(tuple(flows), times, np.asarray(sizes, float), cosine)
 
 
 @eqx.filter_jit
 def _cosines(
     policy: FlowPolicy,
-    field: AbstractGuidedVelocity,
+    flow: FlowPolicy,
     observations: PyTree,
     keys: Array,
     sizes: Array,
@@ -134,11 +133,12 @@ def _cosines(
         observation, key = inputs
         path_key, noise_key = jr.split(key)
         path = policy.trace(jr.normal(path_key, policy.noise_shape), observation)
+        prepared = flow.prepare(observation)
         # No step starts at the last point.
         times, actions = path.times[:-1], path.actions[:-1]
 
         def gradient(t, action):
-            return field.step(t, action, observation).guidance.ravel()
+            return flow.step(t, action, prepared).guidance.ravel()
 
         def at_point(t, action, key):
             before = gradient(t, action)

@@ -11,7 +11,8 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 from scipy.stats import wasserstein_distance
 
 from .._critic import Critic
-from .._guide import guide, METHODS
+from .._catalogue import method_named
+from .._guide import guide
 from .._policy import FlowPolicy
 from ..evaluate._drawing import add_legend, add_title, finish_axes, new_figure, scale_weights
 from ._means import Means, means
@@ -153,10 +154,8 @@ def tilted_distance(
 
     Source: the tilted policy is the aim of QGF (arXiv 2606.11087); the distance is ours.
     """
-    named = dict(methods) if isinstance(methods, Mapping) else {n: METHODS.get(n) for n in methods}
-    unknown = sorted(name for name, make in named.items() if make is None)
-    if unknown:
-        raise ValueError(f"Unknown methods {unknown}: expected some of {sorted(METHODS)}.")
+    is_named = not isinstance(methods, Mapping)
+    named = {name: method_named(name).make for name in methods} if is_named else dict(methods)
     field = MixtureVelocity() if velocity is None else velocity
     low, high = bounds
     policy = FlowPolicy(field, (1,), num_steps=num_steps, low=low, high=high)
@@ -177,7 +176,6 @@ def tilted_distance(
             return np.array([wasserstein_distance(s, grid, None, density) for s in samples])
 
         for name, make in named.items():
-            assert make is not None
             guided = guide(policy, critic, make(np.float32(weight)))
             found[name].append(distances(np.asarray(_sample(guided, noise))))
         found["exact"].append(distances(np.interp(uniform, np.cumsum(density), grid)))

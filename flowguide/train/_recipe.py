@@ -9,7 +9,7 @@ import optax
 from .. import nn
 from .._critic import Pessimism
 from .._guidance import AbstractGuidance, best_of_n
-from .._guide import METHODS
+from .._catalogue import method_named
 from .._policy import FlowPolicy
 from ..data import Dataset
 from ._bootstrapped import Bootstrapped
@@ -83,7 +83,7 @@ def target_guidance(settings: Settings) -> list[AbstractGuidance] | None:
     """The guidance that a bootstrapped critic's next actions are sampled with."""
     chosen: list[Any] = []
     if settings.target_method != "unguided":
-        chosen.append(METHODS[settings.target_method](settings.target_weight))
+        chosen.append(method_named(settings.target_method).make(settings.target_weight))
     if settings.target_best_of_n > 1:
         chosen.append(best_of_n(settings.target_best_of_n))
     return chosen or None

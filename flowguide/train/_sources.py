@@ -18,7 +18,6 @@ from ..data import (
     from_arrays,
     GoalWindows,
     is_goal_conditioned,
-    load_ogbench,
     load_ogbench_file,
     ogbench_slices,
     PerLearner,
@@ -26,7 +25,7 @@ from ..data import (
     SliceStream,
     Windows,
 )
-from ..data._ogbench import warn_of_no_success
+from ..data._ogbench import load_ogbench_arrays, ogbench_dataset, warn_of_no_success
 from ._settings import learner_names, RETURNS, Settings
 
 # Of a slice: as many as OGBench's own validation files have.
@@ -57,10 +56,12 @@ def load_data(settings: Settings) -> Data:
     options = {"bootstrap_through_success": settings.bootstrap_through_success}
     folder = settings.dataset_dir.expanduser()
     if not settings.slices:
-        train, validation = load_ogbench(settings.task, folder, **options)
+        loaded = load_ogbench_arrays(settings.task, folder, **options)
         digest = hashlib.sha256()
-        for rows in (train.observations, train.actions):
-            digest.update(np.ascontiguousarray(rows).data)
+        # Here, and not where they are learnt from: they would come back from the device.
+        for rows in (loaded[0][1]["observations"], loaded[0][1]["actions"]):
+            digest.update(np.ascontiguousarray(rows, np.float32).data)
+        train, validation = (ogbench_dataset(settings.task, *each) for each in loaded)
         return Data(make(train), make(validation), train, digest.hexdigest())
     # Without the version: published folders put more than the dataset's name before it.
     prefix = dataset_name(settings.task).rpartition("-")[0]
