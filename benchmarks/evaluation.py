@@ -31,8 +31,9 @@ import flowguide
 from flowguide import nn
 from flowguide._environments import quiet
 from flowguide._processes import cores, START_METHOD, start_worker, worker_context
-from flowguide.evaluate import _evaluate as evaluation, Agent, Condition, evaluate, Pool
+from flowguide.evaluate import _evaluate as evaluation, Agent, cross, evaluate, Pool
 from flowguide.evaluate._act import act
+from flowguide.evaluate._guided import put_together
 from flowguide.evaluate._player import make_environment
 from flowguide.evaluate._workers import Workers
 
@@ -172,11 +173,12 @@ def evaluation_rate(
     agent: Agent, task: str, settings: Settings, workers: int, batch_size: int, pool: Pool
 ) -> tuple[float, float]:
     """Steps and episodes in a second."""
-    conditions = [Condition("qgf", weight) for weight in settings.weights]
+    guidances = cross(["qgf"], weights=settings.weights)
+    del guidances["unguided"]
     seeds = range(settings.episodes)
     start = time.perf_counter()
     played = evaluate(
-        agent, task, conditions, seeds, workers=workers, batch_size=batch_size, pool=pool
+        agent, task, guidances, seeds, workers=workers, batch_size=batch_size, pool=pool
     )
     seconds = time.perf_counter() - start - PREPARATION.seconds
     assert all(episode.error is None for episode in played)
@@ -270,12 +272,11 @@ def make_agent(task: str, network: str) -> tuple[Agent, int, int]:
 def policy_rate(agent: Agent, size: int, batch_size: int, seconds: float) -> tuple[float, float]:
     """Environment steps in a second that the policy alone has actions for; seconds to compile."""
     observations = np.zeros((batch_size, size), np.float32)
+    guided = put_together(agent, "qgf", flowguide.qgf(WEIGHTS[0]))
 
     def call(decision: int) -> None:
         act(
-            agent,
-            Condition("qgf", WEIGHTS[0]).structure,
-            [WEIGHTS[0]] * batch_size,
+            [guided] * batch_size,
             observations,
             range(batch_size),
             [decision] * batch_size,

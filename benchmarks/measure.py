@@ -12,8 +12,13 @@ import jax
 import numpy as np
 
 
-def interleaved(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, np.ndarray]:
+def interleaved(
+    calls: dict[str, Callable[[], object]], seconds: float, *, warm: int = 0
+) -> dict[str, np.ndarray]:
     """Times each call in turn, again and again, for that many seconds in all.
+
+    `warm` calls go before each that is timed: a policy that acts again and again finds its own
+    networks in the processor's cache, and not those of another one.
 
     **Returns:**
 
@@ -25,10 +30,18 @@ def interleaved(calls: dict[str, Callable[[], object]], seconds: float) -> dict[
     start = time.perf_counter()
     while time.perf_counter() - start < seconds or len(next(iter(found.values()))) < 5:
         for name, call in calls.items():
+            for _ in range(warm):
+                jax.block_until_ready(call())
             before = time.perf_counter()
             jax.block_until_ready(call())
             found[name].append(time.perf_counter() - before)
     return {name: np.array(times) for name, times in found.items()}
+
+
+def ratio(times: np.ndarray, others: np.ndarray) -> str:
+    """The median of the ratios, round by round, with their quartiles."""
+    low, middle, high = np.quantile(times / others, (0.25, 0.5, 0.75))
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def matrix_product(size: int = 2048) -> tuple[Callable[[], object], float]:

@@ -1,7 +1,9 @@
 """Times guided sampling against a plain-JAX loop of the same arithmetic, and against the hardware.
 
-Networks of the paper's shape: hidden 512x4, observation 28, action 25 (5 x 5), two critics joined
-by min, 10 Euler steps.
+Networks of the paper's shapes, observation 28, action 25 (5 x 5), two critics joined by min, 10
+Euler steps. `ood` and `qgf` are also timed against the formulation of the published code: whole
+batches, both critics stacked under one vmap, one `lax.scan`. Networks are arguments of what is
+compiled, in all of them.
 
     python benchmarks/sampling.py
 """
@@ -11,22 +13,26 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from measure import interleaved, matrix_product, print_machine
+from measure import interleaved, matrix_product, print_machine, ratio
 
 import flowguide
 from flowguide import nn
 
-OBSERVATION, ACTION, HIDDEN, STEPS, MEMBERS = 28, (25,), (512,) * 4, 10, 2
+OBSERVATION, ACTION, STEPS, MEMBERS = 28, (25,), 10, 2
 WEIGHT = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Times guided sampling for each method and batch size."""
+    """Times guided sampling for each network, method and batch size."""
+
+    networks: tuple[str, ...] = ("256x3", "512x4")
+    """Width and number of hidden layers."""
 
     batches: tuple[int, ...] = (1, 50, 256)
     """Batch sizes."""
@@ -34,8 +40,11 @@ class Settings:
     methods: tuple[str, ...] = ("unguided", "ood", "qgf", "qgf_jacobian", "ode", "bptt")
     """Methods, of those that flowguide.guide knows, and "unguided"."""
 
+    critics: tuple[str, ...] = ("separate",)
+    """How flowguide's two critics are held: "separate", "stacked" or both."""
+
     seconds: float = 15.0
-    """Seconds of measuring for each batch size."""
+    """Seconds of measuring for each network and batch size."""
 
 
 def plain_term(method: str, velocity: Any, critic: Any) -> Callable[..., Any]:
@@ -87,10 +96,11 @@ def plain_term(method: str, velocity: Any, critic: Any) -> Callable[..., Any]:
     return bptt
 
 
-def plain_loop(method: str, velocity: Any, critic: Any) -> Callable[..., Any]:
-    term = plain_term(method, velocity, critic)
+def plain_loop(method: str) -> Callable[..., Any]:
+    """`sample(networks, noise, observations)` in plain JAX, critics as they are held."""
 
-    def sample(noise, observations):
+    def sample(networks, noise, observations):
+        term = plain_term(method, *networks)
         if method == "bptt":
             action = noise
             for i in range(STEPS):
@@ -101,18 +111,74 @@ def plain_loop(method: str, velocity: Any, critic: Any) -> Callable[..., Any]:
             )
         return jnp.clip(action, -1, 1)
 
-    return jax.jit(sample)
+    return sample
 
 
-def operations(method: str) -> float:
+def published_loop(method: str) -> Callable[..., Any]:
+    """The same as the published code has it (github.com/zhouzypaul/qgf, `agents/qgf.py`)."""
+
+    def network(mlp, x):
+        *hidden, out = mlp.layers
+        for layer, norm in zip(hidden, mlp.norms, strict=True):
+            x = x @ layer.kernel + layer.bias
+            if norm is not None:
+                mean = jnp.mean(x, -1, keepdims=True)
+                variance = jnp.maximum(jnp.mean(x * x, -1, keepdims=True) - mean * mean, 0)
+                x = (x - mean) * (jax.lax.rsqrt(variance + norm.epsilon) * norm.scale) + norm.bias
+            x = jax.nn.gelu(x, approximate=True)
+        return x @ out.kernel + out.bias
+
+    def sample(networks, noise, observations):
+        velocity, critic = networks
+        arrays, static = eqx.partition(critic.critics.mlp, eqx.is_array)
+
+        def value(a):
+            x = jnp.concatenate([observations, a], -1)
+
+            def one(arrays):
+                return network(eqx.combine(arrays, static), x)[..., 0]
+
+            return jnp.sum(jnp.min(jax.vmap(one)(arrays), axis=0))
+
+        def step(a, i):
+            t = jnp.ones(len(a)) * (i / STEPS)
+            times = jax.vmap(nn.sinusoidal_embedding)(t)
+            v = network(velocity.mlp, jnp.concatenate([observations, a, times], -1))
+            clean = a if method == "ood" else jnp.clip(a + (1 - t)[:, None] * v, -1, 1)
+            return a + (v + WEIGHT * jax.grad(value)(clean)) / STEPS, None
+
+        return jnp.clip(jax.lax.scan(step, noise, jnp.arange(STEPS))[0], -1, 1)
+
+    return sample
+
+
+def guided_sample(guided: Any, noise: Any, observations: Any) -> Any:
+    return jax.vmap(guided.from_noise)(noise, observations)
+
+
+def compiled(sample: Callable[..., Any], networks: Any, *inputs: Any) -> Callable[[], Any]:
+    """A call of `sample(networks, *inputs)`, with the networks' arrays as arguments."""
+    arrays, static = eqx.partition(networks, eqx.is_array)
+    call = jax.jit(lambda arrays, *inputs: sample(eqx.combine(arrays, static), *inputs))
+    return partial(call, arrays, *inputs)
+
+
+def stacked(critic: flowguide.Ensemble) -> flowguide.Ensemble:
+    """The same critics, each array with a leading axis."""
+    arrays, static = zip(*(eqx.partition(c, eqx.is_array) for c in critic.critics), strict=True)
+    together = jax.tree.map(lambda *xs: jnp.stack(xs), *arrays)
+    return flowguide.Ensemble(eqx.combine(together, static[0]), critic.reduction)
+
+
+def operations(method: str, hidden: tuple[int, ...]) -> float:
     """Floating-point operations in the matrix products of one action, backward passes included."""
 
     def products(sizes):
         return 2.0 * sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
 
-    policy = products((OBSERVATION + 25 + 16, *HIDDEN, 25))
+    policy = products((OBSERVATION + 25 + 16, *hidden, 25))
     # A gradient in the input: the products of the forward pass, and as many backward.
-    critic = 2 * MEMBERS * products((OBSERVATION + 25, *HIDDEN, 1))
+    critic = 2 * MEMBERS * products((OBSERVATION + 25, *hidden, 1))
     rollouts = sum(STEPS - k for k in range(STEPS))
     return {
         "unguided": STEPS * policy,
@@ -124,43 +190,58 @@ def operations(method: str) -> float:
     }[method]
 
 
-def main(settings: Settings) -> None:
-    print_machine()
-    velocity = nn.VelocityMLP(OBSERVATION, ACTION, HIDDEN, key=jax.random.key(0))
-    critic = nn.critic_ensemble(
-        MEMBERS, OBSERVATION, ACTION, HIDDEN, stacked=False, key=jax.random.key(1)
+def measure(settings: Settings, hidden: tuple[int, ...], batch: int) -> None:
+    velocity = nn.VelocityMLP(OBSERVATION, ACTION, hidden, key=jax.random.key(0))
+    separate = nn.critic_ensemble(
+        MEMBERS, OBSERVATION, ACTION, hidden, stacked=False, key=jax.random.key(1)
     )
+    held = {"separate": separate, "stacked": stacked(separate)}
     policy = flowguide.FlowPolicy(velocity, ACTION, num_steps=STEPS)
+    noise = jax.random.normal(jax.random.key(2), (batch, *ACTION))
+    observations = jax.random.normal(jax.random.key(3), (batch, OBSERVATION))
     product, product_operations = matrix_product()
-    for batch in settings.batches:
-        noise = jax.random.normal(jax.random.key(2), (batch, *ACTION))
-        observations = jax.random.normal(jax.random.key(3), (batch, OBSERVATION))
-        calls: dict[str, Callable[[], object]] = {"product": product}
-        for method in settings.methods:
+    calls: dict[str, Callable[[], Any]] = {"product": product}
+    rows = []
+    for method in settings.methods:
+        plain = compiled(plain_loop(method), (velocity, separate), noise, observations)
+        calls[f"{method} plain"] = plain
+        if method in ("ood", "qgf"):
+            networks = velocity, held["stacked"]
+            published = compiled(published_loop(method), networks, noise, observations)
+            calls[f"{method} published"] = published
+        for how in settings.critics if method != "unguided" else settings.critics[:1]:
             guided = policy
             if method != "unguided":
-                guided = flowguide.guide(policy, critic, method, weight=WEIGHT)
-            ours, plain = jax.jit(jax.vmap(guided.from_noise)), plain_loop(method, velocity, critic)
-            difference = jnp.max(jnp.abs(ours(noise, observations) - plain(noise, observations)))
+                guided = flowguide.guide(policy, held[how], method, weight=WEIGHT)
+            ours = compiled(guided_sample, guided, noise, observations)
+            difference = jnp.max(jnp.abs(ours() - plain()))
             # The time embedding turns one rounding of t into 1e-3 radians.
             assert difference < 5e-3, f"{method} differs from the plain loop by {difference}"
-            calls[f"{method} ours"] = partial(ours, noise, observations)
-            calls[f"{method} plain"] = partial(plain, noise, observations)
-        times = interleaved(calls, settings.seconds)
-        peak = product_operations / np.median(times["product"])
-        print(f"batch {batch}, matrix-product peak {peak / 1e9:.0f} GFLOP/s, ", end="")
-        print(f"{len(times['product'])} rounds, medians")
-        print(f"{'method':>14} {'ms':>9} {'of peak':>8} {'of plain loop':>14} {'of qgf':>7}")
-        for method in settings.methods:
-            ours = times[f"{method} ours"]
-            ratio = np.median(ours / times[f"{method} plain"])
-            share = operations(method) * batch / np.median(ours) / peak
-            to_qgf = np.median(ours / times["qgf ours"]) if "qgf ours" in times else np.nan
-            print(
-                f"{method:>14} {np.median(ours) * 1e3:9.3f} {share:8.0%} {ratio:14.2f} "
-                f"{to_qgf:7.2f}"
-            )
-        print()
+            calls[f"{method} {how}"] = ours
+            rows.append((method, how))
+    times = interleaved(calls, settings.seconds, warm=1)
+    peak = product_operations / np.median(times["product"])
+    name = f"{hidden[0]}x{len(hidden)}"
+    print(f"{name}, batch {batch}, matrix-product peak {peak / 1e9:.0f} GFLOP/s, ", end="")
+    print(f"{len(times['product'])} rounds; medians [quartiles of the ratios]")
+    columns = f"{'of plain':>18} {'of published':>18} {'of qgf':>18}"
+    print(f"{'method':>14} {'critics':>9} {'ms':>9} {'of peak':>8} {columns}")
+    for method, how in rows:
+        ours = times[f"{method} {how}"]
+        share = operations(method, hidden) * batch / np.median(ours) / peak
+        others = (f"{method} plain", f"{method} published", f"qgf {how}")
+        ratios = [ratio(ours, times[other]) if other in times else "" for other in others]
+        shown = " ".join(f"{each:>18}" for each in ratios)
+        print(f"{method:>14} {how:>9} {np.median(ours) * 1e3:9.3f} {share:8.0%} {shown}")
+    print(flush=True)
+
+
+def main(settings: Settings) -> None:
+    print_machine()
+    for network in settings.networks:
+        width, depth = map(int, network.split("x"))
+        for batch in settings.batches:
+            measure(settings, (width,) * depth, batch)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from matplotlib.figure import Figure
 
 import flowguide
 from flowguide.diagnose import MixtureVelocity
-from flowguide.evaluate._drawing import new_figure
 
 VELOCITY = MixtureVelocity(jnp.array([[-1.2, -0.6], [0.1, 1.2], [1.2, -0.5]]), 0.13)
 BEST = jnp.array([1.0, -0.2])
@@ -38,6 +38,10 @@ def main(settings: Settings) -> None:
     for name, figure in (("idea", idea()), ("inside", inside())):
         figure.savefig(settings.out / f"{name}.png")
         print(f"Wrote {settings.out / name}.png.")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=150, layout="constrained")
 
 
 def idea() -> Any:
@@ -164,7 +168,7 @@ def inside() -> Any:
         57.5,
         1.2,
         "best_of_n, beam, noise_ascent, grad_step, trust_region wrap from_noise; "
-        "gradient methods wrap the velocity. Both give a policy again.",
+        "gradient methods add to the velocity. Both give a policy again.",
         ha="center",
         fontsize=8.4,
         color="0.3",

@@ -11,7 +11,7 @@ import tyro
 from growth import Growing, plot_growth
 from trained import critic_run, PLAN, save, trained
 
-from flowguide.evaluate import Condition, evaluate_runs, summarise
+from flowguide.evaluate import cross, evaluate_runs, summarise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,16 +23,12 @@ class Settings(Growing):
 
 
 def main(settings: Settings) -> None:
-    conditions = [
-        *(Condition("qgf", settings.kappa, unit="kappa"),),
-        *(Condition("ood", settings.kappa, unit="kappa"), Condition("best_of_n", best_of_n=4)),
-    ]
     found: dict[str, dict[int, dict]] = {}
     for task in settings.tasks:
         found[task] = {}
         last = PLAN["train"]["small"]["steps"]
         for steps in (*settings.steps, last):
-            rates = play(task, steps, last, conditions, settings)
+            rates = play(task, steps, last, settings)
             found[task][steps] = rates
             for condition, rate in rates.items():
                 print(f"{task}, {steps:>6} updates, {condition!s:>12}: {rate} of {rate.count}")
@@ -42,16 +38,22 @@ def main(settings: Settings) -> None:
     save(figure, settings.out, "critic_quality")
 
 
-def play(task: str, steps: int, last: int, conditions: list[Condition], settings: Settings) -> dict:
+def play(task: str, steps: int, last: int, settings: Settings) -> dict:
     """The success of each condition with critics of that many updates."""
     name = "small" if steps == last else f"small_{steps}_updates"
     often = min(steps, PLAN["train"]["small"].get("log_every", 1000))
     changed = {} if steps == last else {"steps": steps, "checkpoint_every": often}
-    trained(task, settings.seeds, settings.runs, training=name, **changed)
+    agents = trained(task, settings.seeds, settings.runs, training=name, **changed)
+    observations = agents[0].observations
+    guidances = {
+        **cross(["qgf", "ood"], kappas=[settings.kappa], observations=observations),
+        **cross(["best_of_n"], best_of_n=[4]),
+    }
+    del guidances["unguided"]
     folders = [critic_run(settings.runs, task, seed, name) for seed in settings.seeds]
     file = settings.runs / "critic_quality" / f"{task}_{name}.jsonl"
     file.parent.mkdir(exist_ok=True)
-    return summarise(evaluate_runs(folders, conditions, settings.episodes, file, shown=False))
+    return summarise(evaluate_runs(folders, guidances, settings.episodes, file, shown=False))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def plot_growth(
     panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for (task, sizes), axes in zip(found.items(), panels, strict=True):
         for i, condition in enumerate(next(iter(sizes.values()))):
-            color, marker = style(condition.method, i)
+            color, marker = style(condition.curve, i)
             rates = [rates[condition] for rates in sizes.values()]
             axes.errorbar(
                 *(list(sizes), [rate.value for rate in rates], errors_of(rates)),

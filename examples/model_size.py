@@ -16,8 +16,8 @@ import tyro
 from growth import Growing, plot_growth
 from trained import plan_settings, save
 
-from flowguide import load, train
-from flowguide.evaluate import Condition, evaluate_runs, summarise
+from flowguide import load, load_observations, train
+from flowguide.evaluate import cross, evaluate_runs, summarise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +35,11 @@ class Settings(Growing):
 
 
 def main(settings: Settings) -> None:
-    conditions = [
-        *(Condition(), Condition("qgf", settings.kappa, unit="kappa")),
-        *(Condition("ood", settings.kappa, unit="kappa"), Condition("best_of_n", best_of_n=4)),
-    ]
     found: dict[str, dict[int, dict]] = {}
     for task in settings.tasks:
         found[task] = {}
         for width, depth in zip(settings.widths, settings.depths, strict=True):
-            size, rates = play(task, (width,) * depth, conditions, settings)
+            size, rates = play(task, (width,) * depth, settings)
             found[task][size] = rates
             print(f"{task}, {width}x{depth}: a policy of {size:,} parameters")
             for condition, rate in rates.items():
@@ -57,9 +53,7 @@ def in_millions(size: int) -> str:
     return f"{size / 1e6:.2g} M"
 
 
-def play(
-    task: str, hidden: tuple[int, ...], conditions: list[Condition], settings: Settings
-) -> tuple[int, dict]:
+def play(task: str, hidden: tuple[int, ...], settings: Settings) -> tuple[int, dict]:
     """The size of a policy, and the success of each condition with it and a critic as large."""
     name = f"{hidden[0]}x{len(hidden)}"
     runs = settings.runs / "model_size" / task / f"{name}_{settings.steps}_updates"
@@ -69,7 +63,12 @@ def play(
     policy: Any = load(folders[0])[0]
     arrays = jax.tree.leaves(eqx.filter(policy, eqx.is_inexact_array))
     file = runs / "episodes.jsonl"
-    episodes = evaluate_runs(folders, conditions, settings.episodes, file, shown=False)
+    some = load_observations(folders[0], seed=settings.seeds[0])
+    guidances = {
+        **cross(["qgf", "ood"], kappas=[settings.kappa], observations=some),
+        **cross(["best_of_n"], best_of_n=[4]),
+    }
+    episodes = evaluate_runs(folders, guidances, settings.episodes, file, shown=False)
     return sum(array.size for array in arrays), summarise(episodes)
 
 

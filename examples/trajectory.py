@@ -42,7 +42,7 @@ def main(settings: Settings) -> None:
     (agent,) = trained(settings.task, (settings.seed,), settings.runs)
     policies = {"unguided": agent.policy}
     for method in settings.methods:
-        weight = settings.kappa * agent.unit
+        weight = flowguide.Kappa(settings.kappa, agent.observations)
         policies[method] = flowguide.guide(agent.policy, agent.critic, method, weight=weight)
     noise = jax.random.normal(jax.random.key(settings.seed), agent.policy.noise_shape)
     observation = jnp.asarray(agent.observations[0])

@@ -81,7 +81,8 @@ def sweep(agent, settings: Settings) -> list[tuple[float, float]]:
     free = flowguide.sample(agent.policy, agent.observations, key=jax.random.key(1))
     spread = float(jnp.std(jax.vmap(agent.critic)(agent.observations, free)))
     scale = spread / float(jnp.mean(jax.vmap(effort)(agent.observations, free)))
-    weight = jnp.float32(settings.kappa * agent.unit)
+    unit = flowguide.weight_unit(agent.policy, agent.critic, agent.observations)
+    weight = settings.kappa * unit
     found = []
     for price in settings.prices:
         inputs = (jnp.float32(price * scale), weight, agent.observations, jax.random.key(0))

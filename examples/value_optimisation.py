@@ -10,9 +10,9 @@ import tyro
 from trained import Common, save, trained
 
 from flowguide.diagnose import across_runs, value_optimisation
-from flowguide.evaluate import Condition, cross
+from flowguide.evaluate import cross
 
-METHODS = ("qgf", "ood", "qgf_jacobian", "ode", "bptt", "best_of_n")
+METHODS = ("qgf", "ood", "qgf_jacobian", "ode", "bptt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +27,12 @@ class Settings(Common):
 
 
 def main(settings: Settings) -> None:
-    gradients = cross([m for m in METHODS if m != "best_of_n"], kappas=settings.kappas)
-    conditions = gradients + [Condition("best_of_n", best_of_n=n) for n in settings.best_of_n]
     for task in settings.tasks:
         found = across_runs(
             [
                 value_optimisation(
-                    *(agent.policy, agent.critic, agent.observations, conditions),
+                    *(agent.policy, agent.critic, agent.observations),
+                    guidances(agent, settings),
                     key=jax.random.key(0),
                 )
                 for agent in trained(task, settings.seeds, settings.runs)
@@ -44,8 +43,13 @@ def main(settings: Settings) -> None:
             gain = found.gain[i]
             shown = f"{gain.value:7.2f} [{gain.low:.2f}, {gain.high:.2f}]"
             spent, clipped = found.forwards[i], found.clipped[i]
-            print(f"{condition!s:>24} {shown:>26}  {spent:5d} forwards  {clipped:.0%} at a bound")
+            print(f"{condition!s:>24} {shown:>26}  {spent:5.0f} forwards  {clipped:.0%} at a bound")
         save(found.plot(), settings.out, f"value_optimisation_{task.split('-')[0]}")
+
+
+def guidances(agent, settings: Settings):
+    gradients = cross(METHODS, kappas=settings.kappas, observations=agent.observations)
+    return {**gradients, **cross(["best_of_n"], best_of_n=settings.best_of_n)}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import dataclasses
 import tyro
 from trained import Common, critic_run, save, trained
 
-from flowguide.evaluate import compare, Condition, cross, evaluate_runs, plot_success
+from flowguide.evaluate import compare, cross, evaluate_runs, plot_success
 from flowguide.evaluate._drawing import Styles
 from flowguide.evaluate._figure_compute import draw_compute
 
@@ -35,14 +35,15 @@ class Settings(Common):
 
 
 def main(settings: Settings) -> None:
-    conditions = cross(METHODS, kappas=settings.kappas)
-    conditions += [Condition("best_of_n", best_of_n=n) for n in settings.best_of_n]
     for task in settings.tasks:
         agents = trained(task, settings.seeds, settings.runs)
         folders = [critic_run(settings.runs, task, seed) for seed in settings.seeds]
         file = settings.runs / "variants" / f"{task}.jsonl"
         file.parent.mkdir(exist_ok=True)
-        played = evaluate_runs(folders, conditions, settings.episodes, file, shown=False)
+        some = agents[0].observations
+        guidances = cross(METHODS, kappas=settings.kappas, observations=some)
+        guidances |= cross(["best_of_n"], best_of_n=settings.best_of_n)
+        played = evaluate_runs(folders, guidances, settings.episodes, file, shown=False)
         table = compare(played)
         print(f"{task}: success with 95% Wilson intervals, and mean return")
         for row in table:
@@ -52,7 +53,8 @@ def main(settings: Settings) -> None:
         settings.out.mkdir(parents=True, exist_ok=True)
         plot_success(played, settings.out / f"variants_{name}.png", task)
         print(f"Wrote {settings.out / f'variants_{name}.png'}.")
-        picture = draw_compute(*(name, task, table, agents[0].policy.num_steps, Styles(conditions)))
+        styles = Styles(row.condition for row in table)
+        picture = draw_compute(name, task, table, styles)
         assert picture is not None
         save(picture.figure, settings.out, f"compute_{name}")
         print(picture.left_out or "All conditions are in the picture.")

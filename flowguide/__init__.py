@@ -3,8 +3,8 @@ from importlib.metadata import version as _version
 from typing import Any as _Any, TYPE_CHECKING as _TYPE_CHECKING
 
 from . import nn
-from ._classifier_free import ClassifierFreeVelocity
 from ._catalogue import CATALOGUE, Method, register
+from ._classifier_free import ClassifierFreeVelocity
 from ._cost import Cost
 from ._critic import (
     as_critic,

@@ -6,6 +6,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 from ._guidance import (
@@ -13,8 +14,8 @@ from ._guidance import (
     best_of_n,
     bptt,
     cfg,
-    GradientGuidance,
     grad_step,
+    GradientGuidance,
     guided_action_flow,
     noise_ascent,
     ode,
@@ -39,9 +40,10 @@ class Method:
 
     - `name`: what `flowguide.guide` calls it.
     - `make`: a callable from options to a guidance.
-    - `family`: `"gradient"` methods add a critic's gradient to the velocity, `"conditioned"` ones ask
-        a field that knows good actions, `"action"` ones choose or change finished actions, `"noise"`
-        ones the noise, `"around"` ones hold another guidance; `"own"` ones were registered.
+    - `family`: `"gradient"` methods add a critic's gradient to the velocity, `"conditioned"` ones
+        ask a field that knows good actions, `"action"` ones choose or change finished actions,
+        `"noise"` ones the noise, `"around"` ones hold another guidance; `"own"` ones were
+        registered.
     - `summary`: what it does, in one line.
     - `source`: the paper.
     - `needs`: what it asks for besides a flow policy and a critic; empty for nothing.
@@ -162,9 +164,9 @@ def method_named(name: str) -> Method:
 def register(name: str, make: Callable[..., Any], *, summary: str = "", source: str = "") -> None:
     """Gives a method of your own a name, as those of flowguide have one.
 
-    With it `flowguide.guide(policy, critic, name)` finds the method, and so do plans and the command
-    line, for as long as the process lives. An evaluation from Python needs no name: it takes
-    guidances.
+    With it `flowguide.guide(policy, critic, name)` finds the method, and so do plans and the
+    command line, for as long as the process lives. An evaluation from Python needs no name: it
+    takes guidances.
 
     ```python
     flowguide.register("gaf", lambda weight=1.0: flowguide.guided_action_flow(1 / weight))
@@ -214,7 +216,10 @@ def _gradient_name(
     for name, default in _gradient_defaults().items():
         if _kind(guidance) == _kind(default):
             inner = {}
-            for part, usual in ((guidance.estimate, default.estimate), (guidance.jacobian, default.jacobian)):
+            for part, usual in (
+                (guidance.estimate, default.estimate),
+                (guidance.jacobian, default.jacobian),
+            ):
                 inner |= {
                     f.name: getattr(part, f.name)
                     for f in dataclasses.fields(part)
@@ -238,10 +243,17 @@ def _same(a: Any, b: Any) -> bool:
 @functools.cache
 def _gradient_defaults() -> dict[str, GradientGuidance]:
     gradient = [m for m in CATALOGUE.values() if m.family == "gradient"]
-    return {method.name: method.make() for method in gradient}
+    return {method.name: _made(method) for method in gradient}
 
 
 @functools.cache
 def _names_of_classes() -> dict[type, str]:
     others = [m for m in CATALOGUE.values() if m.family not in ("gradient", "own")]
-    return {type(method.make()): method.name for method in others}
+    return {type(_made(method)): method.name for method in others}
+
+
+def _made(method: Method) -> Any:
+    """The guidance with its defaults, of arrays: also while something is traced, which is a matter
+    of the thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(method.make).result()

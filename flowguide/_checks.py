@@ -5,7 +5,8 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+
+from ._pytree import PyTree
 
 
 def is_int(value: Any) -> bool:

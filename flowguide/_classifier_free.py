@@ -1,8 +1,9 @@
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float
 
+from ._pytree import PyTree
 from ._velocity import VelocityField
 
 # What `flowguide.train.Conditioned` and the labels of `nn.VelocityMLP` mean.

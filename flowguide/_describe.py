@@ -88,7 +88,8 @@ def _described(value: Any) -> str:
 
 def _array(value: Any) -> str:
     if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
-        return f"key({jax.random.key_data(value).tolist()})"
+        with jax.ensure_compile_time_eval():
+            return f"key({jax.random.key_data(value).tolist()})"
     found = np.asarray(value)
     if found.ndim == 0:
         return f"{found.item():g}" if found.dtype.kind in "fiu" else repr(found.item())

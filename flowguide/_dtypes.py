@@ -26,4 +26,5 @@ def in_own_dtype(module: Any, array: Array) -> Array:
 
 def solve_dtype(dtype: Any) -> Any:
     """The precision in which a flow is solved: at least float32."""
-    return jnp.promote_types(dtype, jnp.float32)
+    # Not by `jnp.promote_types`, which strict promotion forbids.
+    return jnp.dtype(dtype) if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)

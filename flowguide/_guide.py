@@ -1,12 +1,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, overload, TypeAlias, TypeVar
 
-from jaxtyping import PyTree
-
 from ._catalogue import method_named
 from ._critic import Critic
-from ._guidance import BeamPolicy, BestOfNPolicy, GradStepPolicy, NoiseAscentPolicy, TrustRegionPolicy
+from ._guidance import (
+    AbstractFlowGuidance,
+    BeamPolicy,
+    BestOfNPolicy,
+    GradStepPolicy,
+    NoiseAscentPolicy,
+    TrustRegionPolicy,
+)
 from ._policy import AbstractPolicy, FlowPolicy
+from ._pytree import PyTree
 from ._weight import DEFAULT_KAPPA, Kappa
 
 Guidance: TypeAlias = Callable[[Any, Any], Any]
@@ -72,9 +78,13 @@ def guide(
 
 
 @overload
+def guide(policy: AbstractPolicy, critic: Critic | None, method: Callable[[Any, Any], P]) -> P: ...
+
+
+@overload
 def guide(
-    policy: AbstractPolicy, critic: Critic | None, method: Callable[[Any, Any], P]
-) -> P: ...
+    policy: FlowPolicy, critic: Critic | None, method: Sequence[AbstractFlowGuidance]
+) -> FlowPolicy: ...
 
 
 @overload
@@ -114,8 +124,8 @@ def guide(
     **Arguments:**
 
     - `policy`: any policy; gradient guidance needs a `flowguide.FlowPolicy`.
-    - `critic`: any callable `critic(observation, action) -> scalar`; None for methods that ask none,
-        such as `cfg`.
+    - `critic`: any callable `critic(observation, action) -> scalar`; None for methods that ask
+        none, such as `cfg`.
     - `method`: the name of a method, a guidance, or a sequence of them, applied left to right.
     - `kappa`: `weight=flowguide.Kappa(kappa, observations)`, for a method given by name.
         `weight="auto"` is the same with the default kappa.
@@ -125,8 +135,8 @@ def guide(
 
     **Returns:**
 
-    The guided policy. Gradient methods and `cfg` return a `flowguide.FlowPolicy` whose `guidance` is
-    longer; the others a policy around the given one.
+    The guided policy. Gradient methods and `cfg` return a `flowguide.FlowPolicy` whose `guidance`
+    is longer; the others a policy around the given one.
 
     **Raises:**
 

@@ -4,11 +4,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import equinox as eqx
-
 from ._critic import Critic
 from ._policy import AbstractPolicy, AbstractWrapper, FlowPolicy, GuidanceTerm
-from ._weight import as_weight, WeightLike
+from ._weight import WeightLike
 
 P = TypeVar("P", bound=AbstractPolicy)
 
@@ -33,14 +31,14 @@ def with_weight(guided: P, weight: WeightLike) -> P:
     found = _count_weights(guided)
     if found != 1:
         raise ValueError(
-            f"with_weight changes the one weight of a guided policy, and this has {found}:\n{guided!r}"
+            "with_weight changes the one weight of a guided policy, and this has "
+            f"{found}:\n{guided!r}"
         )
 
     def change(policy: FlowPolicy, i: int, term: GuidanceTerm) -> GuidanceTerm:
         if not hasattr(term.guidance, "weight"):
             return term
-        guidance = eqx.tree_at(lambda g: g.weight, term.guidance, as_weight(weight))
-        return _bound(policy, i, term.critic, guidance)
+        return _bound(policy, i, term.critic, term.guidance.weighted(weight))
 
     return _changed(guided, change, lambda critic: critic)
 
@@ -84,7 +82,9 @@ def with_critic(guided: P, critic: Critic) -> P:
 
     found = _changed(guided, change, other)
     if not asked:
-        raise ValueError(f"with_critic changes the critics of a guided policy, and this has none:\n{guided!r}")
+        raise ValueError(
+            f"with_critic changes the critics of a guided policy, and this has none:\n{guided!r}"
+        )
     return found
 
 

@@ -15,7 +15,7 @@ from safetensors.flax import load_file, save_file
 
 from ._checks import is_int
 from ._classifier_free import ClassifierFreeVelocity
-from ._critic import Ensemble, NoiseConditionedCritic, Pessimism
+from ._critic import Critic, Ensemble, NoiseConditionedCritic, Pessimism
 from ._files import replace_file
 from ._policy import FlowPolicy
 from ._velocity import ReversedVelocity
@@ -48,7 +48,7 @@ _SOLVERS: dict[str, type] = {
 
 
 def save(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     policy: FlowPolicy | None,
     critic: Any,
     *,
@@ -89,7 +89,9 @@ def save(
     replace_file(config_file, lambda path: path.write_text(json.dumps(config, indent=2) + "\n"))
 
 
-def load(folder: str | os.PathLike, *, seed: int | None = None) -> tuple[Any, Any]:
+def load(
+    folder: str | os.PathLike[str], *, seed: int | None = None
+) -> tuple[FlowPolicy, Critic]:
     """Reads what `flowguide.save` or a training run wrote.
 
     **Arguments:**
@@ -99,7 +101,7 @@ def load(folder: str | os.PathLike, *, seed: int | None = None) -> tuple[Any, An
 
     **Returns:**
 
-    `(policy, critic)`.
+    `(policy, critic)`; None for what was saved as None.
 
     **Raises:**
 
@@ -145,7 +147,7 @@ def _write_observations(file: Path, observations: np.ndarray) -> None:
     replace_file(file, write)
 
 
-def load_observations(folder: str | os.PathLike, *, seed: int | None = None) -> np.ndarray:
+def load_observations(folder: str | os.PathLike[str], *, seed: int | None = None) -> np.ndarray:
     """The observations that were saved with a policy and a critic.
 
     **Arguments:**
@@ -202,8 +204,9 @@ def _describe(part: Any, where: str) -> dict[str, Any]:
         for name, given in (("guidance", part.guidance), ("encode", part.encode)):
             if given:
                 raise ValueError(
-                    f"{where} has {name}, which is not saved: it is a line of code. Save the policy "
-                    "without it (policy.unguided), and add it to what flowguide.load returns."
+                    f"{where} has {name}, which is not saved: it is a line of code. Save the "
+                    "policy without it (policy.unguided), and add it to what flowguide.load "
+                    "returns."
                 )
         return {
             "class": kind,

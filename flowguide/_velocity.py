@@ -4,10 +4,11 @@ from typing import TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float
 
 from ._checks import called_with, shown
-from ._dtypes import in_own_dtype, own_dtype, solve_dtype
+from ._dtypes import own_dtype, solve_dtype
+from ._pytree import PyTree
 
 VelocityField: TypeAlias = Callable[..., Array]
 """Any callable `velocity(t, action, observation) -> velocity`.
@@ -55,15 +56,10 @@ def ask_velocity(
     observation: PyTree,
 ) -> Float[Array, "*action"]:
     """`velocity(t, action, observation)` in the field's own dtype, returned in the action's."""
-    return velocity(*_arguments(velocity, t, action, observation)).astype(action.dtype)
-
-
-def _arguments(
-    velocity: VelocityField, t: Float[ArrayLike, ""], action: Array, observation: PyTree
-) -> tuple[Array, Array, PyTree]:
+    dtype = own_dtype(velocity, action.dtype)
     # Time keeps float32 for a field in bfloat16, which tells 0.9 from 0.9039 but not from 0.901.
-    time = jnp.asarray(t).astype(solve_dtype(own_dtype(velocity, action.dtype)))
-    return time, in_own_dtype(velocity, action), observation
+    time = jnp.asarray(t).astype(solve_dtype(dtype))
+    return velocity(time, action.astype(dtype), observation).astype(action.dtype)
 
 
 class ReversedVelocity(eqx.Module):
@@ -95,9 +91,9 @@ def reverse_time(velocity: VelocityField) -> ReversedVelocity:
 
 
 def check_velocity(
-    velocity: VelocityField, action: Float[Array, "*action"], observation: PyTree
+    velocity: VelocityField, action: jax.ShapeDtypeStruct, observation: PyTree
 ) -> None:
-    """Refuses, before anything is compiled, a field that does not fit the action.
+    """Refuses, before anything is compiled, a field that does not fit an action of this shape.
 
     It is asked with the dtypes that sampling asks with.
 
@@ -106,8 +102,9 @@ def check_velocity(
     `ValueError` if the velocity is not an array of the action's shape. Whatever the field itself
     raises goes through, with a note that says what it was called with.
     """
-    t = jnp.zeros((), action.dtype)
-    t, asked, _ = jax.eval_shape(lambda t, a: _arguments(velocity, t, a, None), t, action)
+    dtype = own_dtype(velocity, action.dtype)
+    t = jax.ShapeDtypeStruct((), solve_dtype(dtype))
+    asked = jax.ShapeDtypeStruct(action.shape, dtype)
     try:
         out = eqx.filter_eval_shape(velocity, t, asked, observation)
     except Exception as error:

@@ -3,7 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
+
+from flowguide import CATALOGUE, FlowPolicy, nn, save
+from flowguide.evaluate import read_episodes
+
+METHODS = [*CATALOGUE]
 
 
 def flowguide(*arguments, **options):
@@ -21,6 +27,8 @@ def flowguide(*arguments, **options):
     [
         ((), ["collect", "demo", "evaluate", "report", "sweep", "train", "tune"]),
         (("evaluate",), ["RUN [RUN ...]", "--method", "--kappas", "--best-of-n", "--videos"]),
+        (("evaluate",), ["--local", "--relatives", "--norms", *METHODS]),
+        (("report",), ["FILE [FILE ...]", "--out", "--rows"]),
         (("tune",), ["RUN [RUN ...]", "--validation-episodes", "--test-episodes"]),
         (("collect",), ["DATASET", "--episodes", "--out", "--workers", "--seed"]),
         (("demo",), ["--out", "--quick", "--seed"]),
@@ -33,6 +41,25 @@ def test_help(command, words):
     assert found.returncode == 0, found.stderr
     for word in words:
         assert word in found.stdout
+
+
+def test_weights_in_units_of_the_task_need_observations(tmp_path: Path):
+    keys = jax.random.split(jax.random.key(0))
+    velocity = nn.VelocityMLP(3, (1,), (8,), key=keys[0])
+    policy = FlowPolicy(velocity, (1,), low=-2.0, high=2.0, num_steps=2)
+    save(tmp_path / "run", policy, nn.critic_ensemble(2, 3, (1,), (8,), key=keys[1]))
+    options = "--environment Pendulum-v1 --episodes 1 --workers 1 --method qgf".split()
+    command = ["evaluate", str(tmp_path / "run"), *options, "--out", str(tmp_path / "a.jsonl")]
+    for weights in ((), ("--kappas", "3")):
+        found = flowguide(*command, *weights)
+        assert found.returncode == 1 and found.stderr.startswith("flowguide: Weights in units of")
+        assert "holds no observations" in found.stderr and "Traceback" not in found.stderr
+    found = flowguide(*command, "--local", "3", "--relatives", "0.2", "--norms", "0.5")
+    assert found.returncode == 0, found.stderr
+    labels = {episode.condition.label for episode in read_episodes(tmp_path / "a.jsonl")}
+    assert labels == {"unguided", "qgf local 3", "qgf relative 0.2", "qgf norm 0.5"}
+    wrong = flowguide(*command, "--weights", "1", "--method", "qfg")
+    assert wrong.returncode == 1 and wrong.stderr.startswith("flowguide: Unknown method 'qfg'")
 
 
 def test_collect_and_its_errors(tmp_path: Path):

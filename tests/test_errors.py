@@ -1,5 +1,6 @@
 """Bad input, as a user meets it: without the type checker that the other tests run under."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import jaxtyping
@@ -10,7 +11,7 @@ import pytest
 import flowguide as fg
 from flowguide.data import from_arrays, Windows
 
-from .helpers import mlp_critic, mlp_policy, observation, OBSERVATION_SIZE
+from .helpers import METHODS, mlp_critic, mlp_policy, observation, OBSERVATION_SIZE, ready
 
 
 @pytest.fixture(autouse=True)
@@ -125,16 +126,20 @@ def test_gradient_guidance_after_whole_action_guidance(key, first, second):
 
 def test_unknown_methods_and_options(key):
     policy, critic = mlp_policy(key), mlp_critic(key)
-    with pytest.raises(ValueError, match=r"Unknown method 'qfg'.*'best_of_n'.*'qgf'"):
+    with pytest.raises(
+        ValueError, match=r"Unknown method 'qfg': expected one of \['qgf'.*'best_of_n'"
+    ):
         fg.guide(policy, critic, "qfg")
     with pytest.raises(TypeError, match=r"qgf has no option \['wieght'\].*'weight'"):
         fg.guide(policy, critic, "qgf", wieght=0.1)
     with pytest.raises(TypeError, match="made with its options"):
         fg.guide(policy, critic, fg.qgf(0.1), weight=0.1)
+    with pytest.raises(ValueError, match=r"Unknown method 'best_of_m'.*Did you mean 'best_of_n'"):
+        fg.guide(policy, critic, "best_of_m")
     with pytest.raises(TypeError, match="critic must be a callable"):
-        fg.guide(policy, None, "qgf")  # pyright: ignore[reportArgumentType]
+        fg.guide(policy, 3, "qgf")  # pyright: ignore[reportArgumentType, reportCallIssue]
     with pytest.raises(TypeError, match="got 3"):
-        fg.guide(policy, critic, [3])  # pyright: ignore[reportArgumentType]
+        fg.guide(policy, critic, [3])  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def test_parts_of_gradient_guidance(key):
@@ -157,6 +162,60 @@ def test_debug_raises_where_the_gradient_is_not_finite(key):
     guided = fg.guide(mlp_policy(key), critic, fg.qgf(0.1, debug=True))
     with pytest.raises(Exception, match="guidance term is not finite"):
         guided(observation(key), key=key)
+
+
+METHODS_WITH_A_CRITIC = [name for name in METHODS if "no critic" not in fg.CATALOGUE[name].needs]
+
+
+@pytest.mark.parametrize("name", METHODS_WITH_A_CRITIC)
+def test_no_critic_for_a_method_that_asks_one(key, name):
+    policy, _, guidance = ready(name, key)
+    with pytest.raises(ValueError, match=r"asks a critic, .* got None"):
+        fg.guide(policy, None, guidance)
+
+
+def test_cfg_needs_no_critic(key):
+    """B4: the method for those without a critic demanded one."""
+    policy, critic, guidance = ready("cfg", key)
+    assert critic is None
+    guided = fg.guide(policy, None, "cfg", weight=0.3)
+    assert eqx.tree_equal(guided, fg.guide(policy, mlp_critic(key), guidance))
+    assert guided.guidance[0].critic is None
+    with pytest.raises(ValueError, match="best_of_n asks a critic"):
+        fg.guide(policy, None, [fg.cfg(), fg.best_of_n(2)])
+
+
+STATEFUL = {
+    "adam": lambda: optax.adam(0.1),
+    "momentum": lambda: optax.sgd(0.1, momentum=0.9),
+    "trace in a chain": lambda: optax.chain(optax.clip_by_global_norm(1.0), optax.trace(0.9)),
+    "schedule": lambda: optax.scale_by_schedule(lambda count: 1.0),
+    "noise": lambda: optax.add_noise(0.1, 0.5, jr.key(0)),
+}
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_shaping_with_a_state_is_refused(name):
+    """B7: it was begun anew at each step, and `optax.adam` turned guidance round."""
+    with pytest.raises(ValueError, match="shaping must have no state"):
+        fg.qgf(0.1, shaping=STATEFUL[name]())
+
+
+STATELESS = [
+    optax.clip(1.0),
+    optax.clip_by_global_norm(1.0),
+    optax.normalize_by_update_norm(),
+    optax.scale(0.5),
+    optax.scale_by_sign(),
+    optax.identity(),
+    optax.sgd(0.1),
+    optax.chain(optax.clip(1.0), optax.scale(-1.0)),
+]
+
+
+def test_shaping_without_one_is_taken():
+    for shaping in STATELESS:
+        assert "shaping=" in fg.describe(fg.qgf(0.1, shaping=shaping))
 
 
 def test_optax_shaping_is_stateless(key):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import flowguide
-from flowguide._guide import METHODS
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 MAZE = "pointmaze-medium-navigate-singletask-task1-v0"
@@ -122,7 +121,7 @@ def test_every_method_in_one_dimension(examples, tmp_path, capsys):
     assert (tmp_path / "methods_1d.png").exists()
     told = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:-1]]
     # robust_q needs a critic of its own, which one dimension has no use for.
-    assert sorted(told) == sorted({*METHODS, "unguided"} - {"robust_q"})
+    assert sorted(told) == sorted({*flowguide.CATALOGUE, "unguided"} - {"robust_q"})
 
 
 def test_trajectory(examples, runs, tmp_path, capsys):

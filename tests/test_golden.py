@@ -53,8 +53,8 @@ def models(golden):
     mlp = load_mlp(velocity.mlp, "policy/MLP_0", "policy/Dense_0", golden)
     velocity = eqx.tree_at(lambda v: v.mlp, velocity, mlp)
     critic = nn.critic_ensemble(2, 11, (5,), hidden, key=key)
-    mlp = load_mlp(critic.members.mlp, "critic/value_net", "critic/value_net/Dense_3", golden)
-    critic = eqx.tree_at(lambda c: c.members.mlp, critic, mlp)
+    mlp = load_mlp(critic.critics.mlp, "critic/value_net", "critic/value_net/Dense_3", golden)
+    critic = eqx.tree_at(lambda c: c.critics.mlp, critic, mlp)
     return fg.FlowPolicy(velocity, (5,)), critic
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import diffrax
@@ -10,7 +11,14 @@ import pytest
 import flowguide as fg
 from flowguide import nn
 
-from .helpers import ACTION_SHAPES, HIDDEN, mlp_critic, mlp_policy, OBSERVATION_SIZE
+from .helpers import (
+    ACTION_SHAPES,
+    HIDDEN,
+    mlp_critic,
+    mlp_policy,
+    OBSERVATION_SIZE,
+    without_typechecker,
+)
 
 
 def same(a, b):
@@ -51,15 +59,26 @@ def test_a_single_critic_and_a_reversed_field(tmp_path, key):
 
 def test_what_cannot_be_saved_is_refused(tmp_path, key):
     policy, critic = mlp_policy(key), mlp_critic(key)
-    with pytest.raises(ValueError, match="policy.velocity is a GuidedVelocity.*save the policy"):
+    with pytest.raises(ValueError, match="policy has guidance, which is not saved.*unguided"):
         fg.save(tmp_path, fg.guide(policy, critic, "qgf"), critic)
+    with pytest.raises(ValueError, match="policy has encode, which is not saved"):
+        fg.save(tmp_path, mlp_policy(key, encode=jnp.tanh), critic)
+    message = "policy is a BestOfNPolicy, which cannot be saved"
+    with without_typechecker(), pytest.raises(ValueError, match=message):
+        fg.save(tmp_path, fg.guide(policy, critic, "best_of_n"), critic)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="critic is a function, which cannot be saved"):
         fg.save(tmp_path, policy, lambda o, a: a.sum())
     with pytest.raises(ValueError, match="critic.reduction is a callable"):
-        fg.save(tmp_path, policy, fg.Ensemble(critic.members, lambda q: q.min()))
+        fg.save(tmp_path, policy, fg.Ensemble(critic.critics, lambda q: q.min()))
     with pytest.raises(ValueError, match="policy.solver.*cannot be saved: expected one of"):
         fg.save(tmp_path, mlp_policy(key, solver=diffrax.SemiImplicitEuler()), critic)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_unguided_part_of_a_guided_policy_is_saved(tmp_path, key):
+    policy, critic = mlp_policy(key), mlp_critic(key)
+    fg.save(tmp_path, fg.guide(policy, critic, [fg.qgf(), fg.ood(0.1)]).unguided, critic)
+    assert same(fg.load(tmp_path)[0], policy)
 
 
 @pytest.fixture
@@ -111,6 +130,20 @@ def test_a_damaged_or_missing_file_is_refused(saved):
     arrays.write_bytes(whole)
     with pytest.raises(ValueError, match="config.json cannot be read"):
         fg.load(saved)
+
+
+def test_files_of_flowguide_0_1_0_are_loaded(saved, key):
+    """They have the number of equal steps as the most steps, which limited nothing."""
+
+    def older(config):
+        assert config["policy"]["max_steps"] is None
+        config["policy"]["max_steps"] = config["policy"]["num_steps"]
+
+    edit(saved, older)
+    policy, critic = fg.load(saved)
+    assert same(policy, mlp_policy(key)) and same(critic, mlp_critic(key))
+    # So that more steps can be asked for.
+    assert dataclasses.replace(policy, num_steps=20).num_steps == 20
 
 
 def test_observations_are_kept_and_replaced(tmp_path, key):

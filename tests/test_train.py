@@ -352,7 +352,7 @@ def test_the_target_follows_the_updated_critic(key):
     after, _ = learner.update(before, windows.sample(key, 16), key)
 
     def kernel(critic):
-        return critic.members.mlp.layers[0].kernel
+        return critic.critics.mlp.layers[0].kernel
 
     expected = 0.75 * kernel(before.target_critic) + 0.25 * kernel(after.critic.model)
     np.testing.assert_allclose(kernel(after.target_critic), expected, atol=1e-6)

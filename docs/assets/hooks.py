@@ -3,9 +3,11 @@
 Formulas become MathML, which browsers draw by themselves. Names such as `flowguide.qgf`, and those
 of methods at the beginning of a table's row, become links to the reference, and files of docs/ to
 their pages. A picture opens in full size, and below it stands what it shows. `{help: train}`
-becomes what `flowguide train --help` prints.
+becomes what `flowguide train --help` prints; `{methods}` the table of `flowguide.CATALOGUE`, and
+`{methods: gradient}` the reference of one of its families.
 """
 
+import functools
 import html
 import os
 import re
@@ -19,6 +21,8 @@ from latex2mathml.converter import convert
 # What pymdownx.arithmatex leaves behind, in a line or as a block.
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 _HELP = re.compile(r"^\{help: *(\w*)\}$", re.MULTILINE)
+_METHODS = re.compile(r"^\{methods(?:: *(\w+))?\}$", re.MULTILINE)
+_PAPER = re.compile(r"(.+) \(arXiv (\S+)\)")
 _NAME = re.compile(r"<code>(flowguide(?:\.\w+)+)</code>")
 _FILE = re.compile(r"<code>docs/(\w+)\.md</code>")
 _ROW = re.compile(r"(?<=<tr>\n<td>)<code>(\w+)</code>")
@@ -26,7 +30,7 @@ _PICTURE = re.compile(r'<img alt="([^"]+)" src="([^"]+)"[^>]*>')
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    return _HELP.sub(_help, markdown)
+    return _METHODS.sub(_methods, _HELP.sub(_help, markdown))
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
@@ -46,6 +50,59 @@ def _help(match: re.Match[str]) -> str:
         textwrap.fill(line, 88) if line[:1].isalpha() else line for line in found.stdout.split("\n")
     )
     return "```text\n" + "\n".join(lines).rstrip() + "\n```"
+
+
+def _methods(match: re.Match[str]) -> str:
+    from flowguide import CATALOGUE
+
+    family = match[1]
+    if family is None:
+        return _table()
+    return "\n\n".join(f"::: flowguide.{m.name}" for m in CATALOGUE.values() if m.family == family)
+
+
+@functools.cache
+def _table() -> str:
+    """What the catalogue says of every method, and what an action costs."""
+    from flowguide import CATALOGUE
+
+    head = ("method", "what it does", "family", "needs", "source", "cost of one action")
+    rows = [
+        (f"`{m.name}`", m.summary, m.family, _needs(m), _source(m), str(_forwards(m)))
+        for m in CATALOGUE.values()
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
+
+
+def _needs(method: Any) -> str:
+    needs = [
+        method.needs,
+        "" if method.black_box else "the policy's derivative",
+        "any policy will do" if method.any_policy else "",
+    ]
+    return "; ".join(filter(None, needs))
+
+
+def _source(method: Any) -> str:
+    return _PAPER.sub(r"[\1](https://arxiv.org/abs/\2)", method.source) or "ours"
+
+
+def _forwards(method: Any) -> int:
+    """Forward passes of one network for an action: ten Euler steps, a chunk of five times five
+    entries, a weight that is a number, and else the defaults."""
+    import flowguide
+
+    # One policy and one critic that are all that any method asks for.
+    velocity = flowguide.ClassifierFreeVelocity(lambda t, action, observation: action)
+    policy = flowguide.FlowPolicy(velocity, (5, 5), num_steps=10)
+    member = flowguide.NoiseConditionedCritic(lambda observation, action: action.sum())
+    options: dict[str, Any] = {
+        "weight": 1.0,
+        "guidance": flowguide.qgf(weight=1.0),
+    }
+    guidance = method.make(**{k: v for k, v in options.items() if k in method.options})
+    cost = flowguide.guide(policy, flowguide.Ensemble([member, member]), guidance).cost()
+    return cost.forwards()
 
 
 def _formula(match: re.Match[str]) -> str:

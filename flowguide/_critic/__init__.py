@@ -13,8 +13,8 @@ from .gradient import critic_gradient as critic_gradient, CriticGradient as Crit
 from .noise_conditioned import NoiseConditionedCritic as NoiseConditionedCritic
 from .switch import Switch as Switch
 from .value import (
-    critic_at as critic_at,
     Critic as Critic,
+    critic_at as critic_at,
     depends_on_time as depends_on_time,
     members_of as members_of,
     value_of as value_of,

@@ -4,8 +4,9 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float
 
+from .._pytree import PyTree
 from .value import Critic, critic_at, members_of, value_of
 
 

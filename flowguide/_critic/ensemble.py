@@ -3,8 +3,9 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
+from .._pytree import PyTree
 from .arithmetic import CriticArithmetic
 from .value import critic_at, depends_on_time, members_of, value_of
 

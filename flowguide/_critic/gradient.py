@@ -1,7 +1,8 @@
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
+from .._pytree import PyTree
 from .value import Critic, critic_at, value_of
 
 
@@ -24,7 +25,7 @@ def critic_gradient(
     action: Float[Array, "*action"],
     t: float | Float[Array, ""] = 1.0,
 ) -> CriticGradient:
-    """The value of a critic at an action of cleanness `t` and its gradient, in one backward pass."""
+    """A critic's value at an action of cleanness `t` and its gradient, in one backward pass."""
     at_t = critic_at(critic, t)
     value, gradient = jax.value_and_grad(lambda a: value_of(at_t, observation, a))(action)
     return CriticGradient(value, gradient)

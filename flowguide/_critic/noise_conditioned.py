@@ -1,9 +1,10 @@
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from .._dtypes import solve_dtype
+from .._pytree import PyTree
 from .arithmetic import CriticArithmetic
 from .value import Critic, members_of, value_of
 

@@ -3,8 +3,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float
 
+from .._pytree import PyTree
 from .arithmetic import CriticArithmetic, like_each_other
 from .value import Critic, critic_at, members_of, value_of
 

@@ -10,17 +10,18 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import called_with, shown
 from .._dtypes import in_own_dtype
+from .._pytree import PyTree
 
 Critic: TypeAlias = Callable[..., Array]
 """Any callable `critic(observation, action) -> scalar`, differentiable in `action`. Unbatched.
 
-It may have a method `at(t)`, which returns the critic to ask about an action of cleanness `t` (1 for
-a clean one), and a method `members(observation, action)`, which returns the values, shape `(K,)`, of
-the critics that it is made of."""
+It may have a method `at(t)`, which returns the critic to ask about an action of cleanness `t` (1
+for a clean one), and a method `members(observation, action)`, which returns the values, shape
+`(K,)`, of the critics that it is made of."""
 
 
 def value_of(critic: Critic, observation: PyTree, action: Float[Array, "*action"]) -> Array:

@@ -29,7 +29,11 @@ class PosteriorEstimate(AbstractEstimate):
 
     def __init__(self, num_samples: int = 4, key: PRNGKeyArray | None = None):
         self.num_samples = as_positive_int("num_samples", num_samples)
-        self.key = jr.key(0, impl="threefry2x32") if key is None else key
+        if key is None:
+            # A constant, also where a guidance is made inside `jit`.
+            with jax.ensure_compile_time_eval():
+                key = jr.key(0, impl="threefry2x32")
+        self.key = key
 
     @property
     def is_single(self):

@@ -30,7 +30,7 @@ class RolloutEstimate(AbstractEstimate):
 
     def pullback_cost(self, flow, t):
         # diffrax.RecursiveCheckpointAdjoint, the default, computes the flow again on the way back.
-        return flow.rest(t) + pulled_back(flow.rest(t))
+        return flow.again * flow.rest(t) + pulled_back(flow.rest(t))
 
 
 def refuse_step_to(policy):

@@ -9,6 +9,7 @@ from .._cost import Cost
 from .._critic import Critic
 from .._policy import AbstractPolicy, Flow, FlowCost, FlowPolicy, GuidanceTerm
 from .._velocity import VelocityStep
+from .._weight import as_weight
 
 
 class AbstractGuidance(eqx.Module):
@@ -31,7 +32,8 @@ def needed(critic: Critic | None, name: str) -> Critic:
     """The critic, refused with a `ValueError` if there is none."""
     if not callable(critic):
         raise ValueError(
-            f"{name} asks a critic, a callable critic(observation, action) -> scalar, got {critic!r}."
+            f"{name} asks a critic, a callable critic(observation, action) -> scalar, got "
+            f"{critic!r}."
         )
     return critic
 
@@ -55,12 +57,16 @@ class AbstractFlowGuidance(AbstractGuidance):
         return dataclasses.replace(policy, guidance=(*policy.guidance, term))
 
     def check(self, policy: FlowPolicy, critic: Critic | None) -> None:
-        """Refuses, with a `ValueError`, a policy or a critic that this guidance cannot work with."""
+        """Refuses, with a `ValueError`, a policy or critic that this guidance cannot work with."""
 
     def bind(self, policy: FlowPolicy, critic: Critic | None) -> "AbstractFlowGuidance":
         """The guidance for this policy and this critic."""
         del policy, critic
         return self
+
+    def weighted(self, weight: Any) -> "AbstractFlowGuidance":
+        """The guidance with another weight, if it has one."""
+        return eqx.tree_at(lambda g: g.weight, self, as_weight(weight))
 
     def prepare(self, flow: Flow, critic: Critic | None) -> Any:
         """What is computed once for an action, and then given to every `step`."""

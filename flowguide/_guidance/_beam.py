@@ -5,13 +5,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from .._checks import as_positive_int
 from .._cost import Cost
 from .._critic import Critic, values_of
+from .._dtypes import solve_dtype
 from .._estimate import refuse_step_to
 from .._policy import AbstractWrapper, Acted, FlowPolicy, raw_observation, Trace
+from .._pytree import PyTree
 from ._base import AbstractGuidance, needed
 
 
@@ -28,26 +30,38 @@ class BeamPolicy(AbstractWrapper):
         return (rounds, self.guidance.n, *self.policy.noise_shape)
 
     def _act(self, noise: Float[Array, "rounds n *noise"], observation: PyTree) -> Acted:
-        if np.shape(noise) != self.noise_shape:
-            raise ValueError(
-                f"noise has shape {np.shape(noise)}, but a beam takes one noise for each candidate "
-                f"of each round: noise_shape is {self.noise_shape}."
-            )
+        self._check(noise)
         first = jax.vmap(self.policy.act, in_axes=(0, None))(noise[0], observation)
-        kept, values = self._keep(first.action, self._values(first.action, observation))
+        # Of the first round: the further ones go on from there.
+        return Acted(self._best(first.action, noise, observation), jnp.mean(first.dropped))
+
+    def _trace(self, noise: Float[Array, "rounds n *noise"], observation: PyTree) -> Trace:
+        """The path of the first candidate; only its finished `action` is the winner."""
+        self._check(noise)
+        traces = jax.vmap(self.policy.trace, in_axes=(0, None))(noise[0], observation)
+        first = jax.tree.map(lambda x: x[0], traces)
+        best = self._best(traces.action, noise, observation)
+        return eqx.tree_at(lambda t: t.action, first, best)
+
+    def _best(
+        self, first: Float[Array, "n *action"], noise: Array, observation: PyTree
+    ) -> Float[Array, "*action"]:
+        """The winner, once the first round is played."""
+        kept, values = self._keep(first, self._values(first, observation))
         for fresh, level in zip(noise[1:], self.guidance.levels, strict=True):
             candidates = self._go_on(kept, fresh, level, observation)
             found = self._values(candidates, observation)
             kept, values = self._keep(
                 jnp.concatenate([kept, candidates]), jnp.concatenate([values, found])
             )
-        # Of the first round: the further ones go on from there.
-        return Acted(kept[0], jnp.mean(first.dropped))
+        return kept[0]
 
-    def _trace(self, noise: Float[Array, "rounds n *noise"], observation: PyTree) -> Trace:
-        """The path of the first candidate; only its finished `action` is the winner."""
-        trace = self.policy.trace(noise[0, 0], observation)
-        return eqx.tree_at(lambda t: t.action, trace, self._act(noise, observation).action)
+    def _check(self, noise: Array) -> None:
+        if np.shape(noise) != self.noise_shape:
+            raise ValueError(
+                f"noise has shape {np.shape(noise)}, but a beam takes one noise for each candidate "
+                f"of each round: noise_shape is {self.noise_shape}."
+            )
 
     def _keep(
         self, actions: Float[Array, "m *action"], values: Float[Array, " m"]
@@ -61,9 +75,11 @@ class BeamPolicy(AbstractWrapper):
     ) -> Float[Array, "n *action"]:
         """Candidates that are the kept ones with noise, denoised again."""
 
+        dtype = solve_dtype(fresh.dtype)
+
         def one(noise, parent):
-            noisy = (1 - level) * noise + level * parent
-            return self.policy.finish(noisy, observation, t0=level)
+            noisy = (1 - level) * noise.astype(dtype) + level * parent.astype(dtype)
+            return self.policy.finish(noisy, observation, t0=level).astype(noise.dtype)
 
         parents = kept[jnp.arange(self.guidance.n) % self.guidance.keep]
         return jax.vmap(one)(fresh, parents)

@@ -5,12 +5,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
 from .._checks import as_positive_int
 from .._cost import Cost
 from .._critic import Critic, values_of
 from .._policy import AbstractPolicy, AbstractWrapper, Acted, raw_observation, Trace
+from .._pytree import PyTree
 from ._base import AbstractGuidance, needed
 
 

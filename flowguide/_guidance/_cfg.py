@@ -8,7 +8,7 @@ from .._cost import Cost
 from .._critic import Critic
 from .._policy import Flow, FlowCost, FlowPolicy
 from .._velocity import ask_velocity, VelocityStep
-from .._weight import as_weight
+from .._weight import as_weight, times_weight
 from ._base import AbstractFlowGuidance
 
 
@@ -28,6 +28,9 @@ class ClassifierFree(AbstractFlowGuidance):
             )
         return super().__call__(policy, None)
 
+    def weighted(self, weight: Any) -> "ClassifierFree":
+        return cfg(weight)
+
     def step(
         self,
         flow: Flow,
@@ -42,9 +45,11 @@ class ClassifierFree(AbstractFlowGuidance):
         if flow.depth:
             unconditional = ask_velocity(field, t, action, flow.encoded)
         conditional = ask_velocity(field.conditional, t, action, flow.encoded)
-        term = self.weight.astype(action.dtype) * (conditional - unconditional)
+        term = times_weight(self.weight.astype(action.dtype), conditional - unconditional)
         return eqx.tree_at(
-            lambda s: (s.velocity, s.guidance), below, (below.velocity + term, below.guidance + term)
+            lambda s: (s.velocity, s.guidance),
+            below,
+            (below.velocity + term, below.guidance + term),
         )
 
     def step_cost(self, flow: FlowCost, t: float) -> Cost:

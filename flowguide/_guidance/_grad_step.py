@@ -1,12 +1,13 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import as_positive_int
 from .._cost import Cost
 from .._critic import Critic, critic_gradient
 from .._policy import AbstractPolicy, AbstractWrapper, Acted, raw_observation, Trace
+from .._pytree import PyTree
 from .._weight import as_weight
 from ._base import AbstractGuidance, needed
 

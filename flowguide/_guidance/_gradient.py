@@ -13,9 +13,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
-from .._checks import broadcasts_to
 from .._cost import Cost
 from .._critic import Critic, critic_at, critic_gradient, MeanOfMembers, members_of
 from .._estimate import AbstractEstimate
@@ -28,6 +27,7 @@ from .._weight import (
     is_active,
     Kappa,
     prepare_weight,
+    times_weight,
     weight_at,
     weight_cost,
     WeightLike,
@@ -136,9 +136,7 @@ class GradientGuidance(AbstractFlowGuidance):
         self, flow: Flow, critic: Critic, t: Array, action: Float[Array, "*action"]
     ) -> VelocityStep:
         """The step with the weight of this guidance, which is that of one action."""
-        clean_action, below, pullback = self.jacobian(
-            lambda a: self.estimate(flow, t, a), action
-        )
+        clean_action, below, pullback = self.jacobian(lambda a: self.estimate(flow, t, a), action)
         term, value = self._term(critic, flow, t, clean_action, below.velocity, pullback)
         if not self.estimate.is_single:
             clean_action = jnp.mean(clean_action, axis=0)
@@ -199,12 +197,7 @@ class GradientGuidance(AbstractFlowGuidance):
         if self.gate is not None:
             at_t = critic_at(critic, cleanness)
             factor = factor * self._trust(at_t, flow, clean_action).astype(factor.dtype)
-        if not broadcasts_to(factor.shape, gradient.shape):
-            raise ValueError(
-                f"The weight has shape {factor.shape}, which does not broadcast to the action "
-                f"shape {gradient.shape}. For a batch of weights use jax.vmap."
-            )
-        return jnp.broadcast_to(factor, gradient.shape) * gradient, at_clean.value
+        return times_weight(factor, gradient), at_clean.value
 
     def _trust(self, critic: Critic, flow: Flow, clean_action: Array) -> Array:
         assert self.gate is not None
@@ -219,7 +212,8 @@ class GradientGuidance(AbstractFlowGuidance):
         if len(members) < 2:
             raise ValueError(
                 "A gate reads the values of all members of a critic, and one value disagrees with "
-                f"nobody: expected at least 2 members, such as a flowguide.Ensemble has, of {critic!r}."
+                "nobody: expected at least 2 members, such as a flowguide.Ensemble has, of "
+                f"{critic!r}."
             )
         return jnp.asarray(self.gate(members))
 

@@ -1,3 +1,5 @@
+import functools
+
 import equinox as eqx
 import jax.numpy as jnp
 import optax
@@ -7,6 +9,10 @@ from .._estimate import OneStepEstimate
 from .._jacobian import DroppedJacobian
 from ._gate import DisagreementGate
 from ._gradient import GradientGuidance
+
+
+# The same object for the same norm: what is compiled for one beta is then there for the others.
+_clip = functools.cache(optax.clip_by_global_norm)
 
 
 def guided_action_flow(
@@ -36,9 +42,9 @@ def guided_action_flow(
 
     **Returns:**
 
-    A guidance for a `flowguide.FlowPolicy` with a critic that has members, such as a
-    `flowguide.Ensemble`; it raises a `ValueError` for another critic. Each evaluation of the guided velocity costs 1 velocity and 1 gradient of
-    the ensemble.
+    A `flowguide.GradientGuidance` for a critic that has members, such as a `flowguide.Ensemble`; it
+    raises a `ValueError` for another critic. Each evaluation of the guided velocity costs 1
+    velocity and 1 gradient of the ensemble.
 
     **Raises:**
 
@@ -61,7 +67,7 @@ def guided_action_flow(
     beta = eqx.error_if(beta, beta <= 0, message)
     return GradientGuidance(
         *(OneStepEstimate(), DroppedJacobian(), 1 / beta),
-        shaping=None if max_norm is None else optax.clip_by_global_norm(max_norm),
+        shaping=None if max_norm is None else _clip(float(max_norm)),
         gate=DisagreementGate(scale, floor),
         mean_of_members=True,
         debug=debug,

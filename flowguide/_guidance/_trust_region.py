@@ -2,11 +2,12 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float
 
 from .._cost import Cost
 from .._critic import Critic
 from .._policy import AbstractPolicy, AbstractWrapper, Acted, Trace
+from .._pytree import PyTree
 from .._weight import as_weight
 from ._base import AbstractGuidance
 from ._methods import qgf
@@ -70,7 +71,8 @@ class TrustRegion(AbstractGuidance):
                 "Put best_of_n after it: [trust_region(...), best_of_n(4)]."
             )
         # Its guidance has become the policy: only the radius is left of it.
-        return TrustRegionPolicy(guided, policy, TrustRegion(None, self.radius), critic)
+        radius = TrustRegion(None, self.radius)
+        return TrustRegionPolicy(policy=guided, centre=policy, guidance=radius, critic=critic)
 
 
 def trust_region(guidance: Any = None, radius: ArrayLike = 0.5) -> TrustRegion:

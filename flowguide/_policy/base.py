@@ -5,9 +5,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._cost import Cost
+from .._pytree import PyTree
 
 
 class Trace(eqx.Module):
@@ -45,8 +46,8 @@ class Acted(eqx.Module):
     **Attributes:**
 
     - `action`: shape `(*action)`: what `from_noise` returns.
-    - `dropped`: the share, in [0, 1], of the flow's steps that were left unguided because a gradient
-        was not finite, shape `()`. NaN where it is not known.
+    - `dropped`: the share, in [0, 1], of the flow's steps that were left unguided because a
+        gradient was not finite, shape `()`. NaN where it is not known.
     """
 
     action: Float[Array, "*action"]

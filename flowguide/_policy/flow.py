@@ -7,15 +7,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import as_bounds, as_positive_int, as_shape
 from .._cost import Cost
 from .._critic import Critic
 from .._dtypes import solve_dtype
+from .._pytree import PyTree
 from .._velocity import ask_velocity, check_velocity, unguided_step, VelocityField, VelocityStep
 from .base import AbstractPolicy, Acted, Prepared, raw_observation, Trace
-from .flow_cost import evaluations_of, FlowCost, times_of
+from .flow_cost import computed_again, evaluations_of, FlowCost, times_of
 from .method import compiled, compiled_with_nans
 from .trace import Recording, trace_of
 
@@ -107,8 +108,8 @@ class FlowPolicy(AbstractPolicy):
         *,
         solver: diffrax.AbstractSolver = diffrax.Euler(),
         num_steps: int = 10,
-        low: float | ArrayLike = -1.0,
-        high: float | ArrayLike = 1.0,
+        low: ArrayLike | Sequence[Any] = -1.0,
+        high: ArrayLike | Sequence[Any] = 1.0,
         stepsize_controller: diffrax.AbstractStepSizeController = diffrax.ConstantStepSize(),
         adjoint: diffrax.AbstractAdjoint | None = None,
         max_steps: int | None = None,
@@ -221,7 +222,9 @@ class FlowPolicy(AbstractPolicy):
         adjoint: diffrax.AbstractAdjoint | None = None,
     ) -> Float[Array, "*action"]:
         """The finished action that the flow reaches from `action` at `t0`; see `solve`."""
-        return self._flow(observation).finish(action, t0=t0, adjoint=adjoint)
+        start = action.astype(solve_dtype(action.dtype))
+        found = self._flow(observation).finish(start, t0=t0, adjoint=adjoint)
+        return found.astype(action.dtype)
 
     @compiled
     def from_noise(
@@ -242,7 +245,8 @@ class FlowPolicy(AbstractPolicy):
         saveat = diffrax.SaveAt(t0=True, steps=True, dense=True)
         recording = Recording(self.solver, lambda t, action, flow: flow.step(t, action))
         start = noise.astype(solve_dtype(noise.dtype))
-        return trace_of(flow.solve(start, saveat=saveat, solver=recording), self.clip)
+        found = trace_of(flow.solve(start, saveat=saveat, solver=recording), self.clip)
+        return eqx.tree_at(lambda t: t.action, found, found.action.astype(noise.dtype))
 
     def costs(self) -> tuple[Cost, Cost] | None:
         if times_of(self.solver, self.stepsize_controller, self.num_steps, 0.0) is None:
@@ -268,7 +272,8 @@ class FlowPolicy(AbstractPolicy):
         def times(t: float) -> list[float]:
             return times_of(self.solver, self.stepsize_controller, self.num_steps, t) or []
 
-        return FlowCost(int(np.prod(self.action_shape)), velocity, times)
+        size, again = int(np.prod(self.action_shape)), computed_again(self.solver)
+        return FlowCost(size, velocity, times, again)
 
     @property
     def _least_steps(self) -> int:
@@ -283,10 +288,17 @@ class FlowPolicy(AbstractPolicy):
         """The most steps that a solve takes. Checkpoints and saved paths are allocated for them."""
         if self.max_steps is not None:
             return self.max_steps
-        is_fixed = isinstance(
-            self.stepsize_controller, (diffrax.ConstantStepSize, diffrax.StepTo)
-        )
-        return self._least_steps if is_fixed else MAX_STEPS
+        return self._least_steps if self._is_fixed else MAX_STEPS
+
+    @property
+    def _is_fixed(self) -> bool:
+        return isinstance(self.stepsize_controller, (diffrax.ConstantStepSize, diffrax.StepTo))
+
+    @property
+    def _cannot_fail(self) -> bool:
+        """Whether there is nothing that a solve would raise for: what checks it takes a tenth of
+        the time to compile a flow."""
+        return self._is_fixed and isinstance(self.solver, (diffrax.Euler, diffrax.AbstractERK))
 
     def _flow(self, observation: PyTree) -> "Flow":
         return Flow(self, self.prepare(observation), len(self.guidance))
@@ -413,6 +425,7 @@ class Flow(eqx.Module):
             stepsize_controller=policy.stepsize_controller,
             adjoint=adjoint or policy.adjoint or _default_adjoint(policy.most_steps),
             max_steps=policy.most_steps,
+            throw=not policy._cannot_fail,
         )
 
 

@@ -21,12 +21,14 @@ class FlowCost:
 
     - `size`: how many entries an action has.
     - `velocity`: a callable from a time to the `Cost` of one velocity there.
-    - `times`: a callable from a time to the times at which the field is asked from there to the end.
+    - `times`: a callable from a time to those at which the field is asked from there to the end.
+    - `again`: how often a backward pass of the flow computes it again.
     """
 
     size: int
     velocity: Callable[[float], Cost]
     times: Callable[[float], list[float]]
+    again: int = 1
 
     def rest(self, t: float) -> Cost:
         """Of the flow from `t` to the end."""
@@ -43,6 +45,14 @@ def evaluations_of(velocity: Any) -> int:
     return int(getattr(velocity, "num_evaluations", 1))
 
 
+def computed_again(solver: Any) -> int:
+    """How often `diffrax.RecursiveCheckpointAdjoint` computes a flow again on the way back.
+
+    Once the steps, and where these are made of stages, which are a loop too, once the stages.
+    """
+    return 1 if isinstance(solver, diffrax.Euler) else 2
+
+
 def times_of(solver: Any, controller: Any, num_steps: int, t0: float) -> list[float] | None:
     """The times at which a solver asks the field from `t0` to 1; None if that is not known."""
     if isinstance(controller, diffrax.ConstantStepSize):
@@ -52,7 +62,7 @@ def times_of(solver: Any, controller: Any, num_steps: int, t0: float) -> list[fl
         starts = [float(t) for t in np.asarray(controller.ts)[:-1]]
     else:
         return None
-    ends = [*starts[1:], 1.0]
+    ends = [*starts[1:], 1.0][: len(starts)]
     if isinstance(solver, diffrax.Euler):
         return starts
     if not isinstance(solver, diffrax.AbstractERK):

@@ -2,46 +2,47 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Concatenate, Generic, overload, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 
-Self = TypeVar("Self")
-P = ParamSpec("P")
-R = TypeVar("R")
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-class compiled(Generic[Self, P, R]):
+def compiled(method: Method) -> Method:
     """A method under `equinox.filter_jit`: traced anew at each call, ten steps take a second.
 
     Bound, it is hashed by identity, as functions are, and not by the arrays of its module, which
     have no hash: `jax.jit(policy.from_noise)` works.
     """
+    found: Any = _Compiled(method, eqx.filter_jit(method))
+    return found
 
-    def __init__(self, method: Callable[Concatenate[Self, P], R]):
-        self._call: Any = eqx.filter_jit(method)
-        functools.update_wrapper(self, method)
 
-    @overload
-    def __get__(self, instance: None, owner: Any = None) -> Callable[Concatenate[Self, P], R]: ...
+def compiled_with_nans(method: Method) -> Method:
+    """The same for what returns NaN for numbers that there are not, under `jax_debug_nans` too."""
+    jitted = eqx.filter_jit(method)
 
-    @overload
-    def __get__(self, instance: Self, owner: Any = None) -> Callable[P, R]: ...
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with jax.debug_nans(False):
+            return jitted(*args, **kwargs)
+
+    found: Any = _Compiled(method, call)
+    return found
+
+
+class _Compiled:
+    """What a method is to its class, in place of a function."""
+
+    def __init__(self, method: Callable[..., Any], call: Callable[..., Any]):
+        self._call = call
+        # Of the method are its name, its documentation and its signature.
+        functools.update_wrapper(self, method)  # pyright: ignore[reportArgumentType]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self._call if instance is None else functools.partial(self._call, instance)
-
-
-class compiled_with_nans(compiled[Self, P, R]):
-    """The same for what returns NaN for numbers that there are not, under `jax_debug_nans` too."""
-
-    def __init__(self, method: Callable[Concatenate[Self, P], R]):
-        super().__init__(method)
-        jitted = self._call
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            with jax.debug_nans(False):
-                return jitted(*args, **kwargs)
-
-        self._call = call

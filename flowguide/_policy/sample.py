@@ -4,8 +4,9 @@ import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray
 
+from .._pytree import PyTree
 from .base import AbstractPolicy
 
 

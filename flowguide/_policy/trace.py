@@ -7,7 +7,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array
 
 from .._velocity import VelocityStep
 from .base import Trace
@@ -73,10 +73,8 @@ class _Kept(eqx.Module):
     record: Any
 
 
-def trace_of(
-    path: diffrax.Solution, clip: Callable[[Array], Array]
-) -> Trace:
-    """The trace of a solution by a `Recording` solver, saved with `t0=True, steps=True, dense=True`."""
+def trace_of(path: diffrax.Solution, clip: Callable[[Array], Array]) -> Trace:
+    """The trace of a solution by a `Recording` solver, saved with `t0`, `steps` and `dense`."""
     found: Any = path
     is_used = jnp.isfinite(found.ts)
     actions = jnp.where(_expand(is_used, found.ys), found.ys, 0)

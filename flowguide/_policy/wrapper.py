@@ -3,8 +3,9 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
+from .._pytree import PyTree
 from .base import AbstractPolicy, Acted, Trace
 from .method import compiled, compiled_with_nans
 

@@ -4,6 +4,7 @@ from .base import (
     bind_weight as bind_weight,
     is_active as is_active,
     prepare_weight as prepare_weight,
+    times_weight as times_weight,
     weight_at as weight_at,
     weight_cost as weight_cost,
     weight_of as weight_of,

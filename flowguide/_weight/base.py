@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
+from .._checks import broadcasts_to
 from .._cost import Cost
 
 
@@ -87,7 +88,10 @@ def as_weight(weight: Any) -> Any:
 
 
 def _as_array(weight: Any) -> Any:
-    message = f"weight must be a real number, an array of them, a callable of t or a rule, got {weight!r}."
+    message = (
+        "weight must be a real number, an array of them, a callable of t or a rule, "
+        f"got {weight!r}."
+    )
     try:
         array = weight if hasattr(weight, "aval") else np.asarray(weight)
     except (TypeError, ValueError) as error:
@@ -106,6 +110,21 @@ def weight_at(weight: Any, point: WeightPoint) -> Array:
     else:
         found = weight(point.t) if callable(weight) else weight
     return jnp.asarray(found).astype(point.gradient.dtype)
+
+
+def times_weight(factor: Array, term: Float[Array, "*action"]) -> Float[Array, "*action"]:
+    """The term times a weight that broadcasts to it.
+
+    **Raises:**
+
+    `ValueError` for a weight that does not.
+    """
+    if not broadcasts_to(factor.shape, term.shape):
+        raise ValueError(
+            f"The weight has shape {factor.shape}, which does not broadcast to the action shape "
+            f"{term.shape}. For a batch of weights use jax.vmap."
+        )
+    return jnp.broadcast_to(factor, term.shape) * term
 
 
 def bind_weight(weight: Any, policy: Any, critic: Any) -> Any:

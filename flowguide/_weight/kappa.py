@@ -3,10 +3,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.random as jr
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import is_int
 from .._cost import Cost
+from .._pytree import PyTree
 from .base import AbstractWeight, as_weight, WeightPoint
 from .unit import look_at, NUM_ACTIONS, unit_of, weight_unit
 
@@ -60,7 +61,8 @@ class Kappa(AbstractWeight):
             num_actions = NUM_ACTIONS_HERE if observations is None else NUM_ACTIONS
         if not is_int(num_actions) or num_actions < 2:
             raise ValueError(
-                f"num_actions must be an integer of at least 2, for their spread, got {num_actions!r}."
+                "num_actions must be an integer of at least 2, for their spread, got "
+                f"{num_actions!r}."
             )
         self.kappa, self.observations = as_weight(kappa), observations
         self.num_actions, self.measured = int(num_actions), None

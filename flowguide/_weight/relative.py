@@ -1,8 +1,8 @@
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
-import equinox as eqx
 
 from .base import AbstractWeight, as_weight, WeightPoint
 from .schedule import TOLERANCE

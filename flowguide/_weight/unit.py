@@ -4,9 +4,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .._critic import Critic, value_of
+from .._pytree import PyTree
 
 NUM_ACTIONS = 16
 
@@ -26,9 +27,9 @@ def weight_unit(
     over the policy's own actions at each observation, and over the entries of the action that the
     critic reads: padding and the rest of a chunk, where its gradient is 0, do not count. A Gaussian
     of standard deviation $s$ that is tilted by $\exp(Q / \beta)$, with a linear $Q$, moves by
-    $(s^2 / \beta) \nabla Q$. With $\beta = \mathrm{sd}(Q) / \kappa$ that is $\kappa\, u\, \nabla Q$,
-    of length $\kappa s$. So `weight = kappa * unit` asks for a shift of about kappa standard
-    deviations of the action, whatever the scale of rewards and actions.
+    $(s^2 / \beta) \nabla Q$. With $\beta = \mathrm{sd}(Q) / \kappa$ that is
+    $\kappa\, u\, \nabla Q$, of length $\kappa s$. So `weight = kappa * unit` asks for a shift of
+    about kappa standard deviations of the action, whatever the scale of rewards and actions.
 
     **Arguments:**
 
@@ -102,9 +103,7 @@ def unit_of(
 ) -> Float[Array, ""]:
     """The unit at one observation; 0 where all values are equal, and nothing can be said."""
     is_spread = spread > 0
-    return jnp.where(
-        is_spread, mean_where(variances, reads) / jnp.where(is_spread, spread, 1), 0
-    )
+    return jnp.where(is_spread, mean_where(variances, reads) / jnp.where(is_spread, spread, 1), 0)
 
 
 def mean_where(variances: Float[Array, "..."], reads: Bool[Array, "..."]) -> Array:

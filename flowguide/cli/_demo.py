@@ -10,7 +10,7 @@ from ._terminal import success_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..evaluate import Condition, Episode
+    from ..evaluate import Episode
 
 RUN = "run"
 
@@ -33,16 +33,16 @@ class Plan:
     episodes: int
     workers: int
 
-    def conditions(self) -> list["Condition"]:
-        from ..evaluate import Condition
+    def guidances(self) -> dict[str, Any]:
+        from ..evaluate import cross
 
-        return [
-            Condition(),
-            *(Condition("qgf", weight) for weight in self.qgf_weights),
-            *(Condition("ood", weight) for weight in self.ood_weights),
-            Condition("best_of_n", best_of_n=self.best_of_n),
-            Condition("qgf", self.both_weight, self.best_of_n),
-        ]
+        best_of_n = [self.best_of_n]
+        return {
+            **cross(["qgf"], weights=self.qgf_weights),
+            **cross(["ood"], weights=self.ood_weights),
+            **cross(["best_of_n"], best_of_n=best_of_n),
+            **cross(["qgf"], weights=[self.both_weight], best_of_n=best_of_n),
+        }
 
 
 CUBE = Plan(
@@ -162,13 +162,13 @@ def _train(plan: Plan, out: Path, seed: int, console: "Console") -> Path:
 def _evaluate(plan: Plan, out: Path, folder: Path, console: "Console") -> list["Episode"]:
     from ..evaluate import evaluate_runs
 
-    conditions = plan.conditions()
+    guidances = plan.guidances()
     console.print(
-        f"[bold]3/4[/] Playing {plan.episodes} paired episodes in {len(conditions)} conditions"
+        f"[bold]3/4[/] Playing {plan.episodes} paired episodes in {len(guidances)} conditions"
     )
     return evaluate_runs(
         [folder],
-        conditions,
+        guidances,
         plan.episodes,
         out / "results.jsonl",
         workers=plan.workers,

@@ -1,26 +1,34 @@
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TYPE_CHECKING
+from typing import Annotated, Any
 
 import tyro
 
-if TYPE_CHECKING:
-    from ..evaluate import Condition
+from .._catalogue import CATALOGUE
+
+KAPPAS = (1.0, 3.0, 10.0, 30.0, 100.0)
+METHODS = f"Methods: {', '.join(CATALOGUE)}. Those without a weight stand with their defaults."
 
 
 @dataclasses.dataclass(frozen=True)
 class Guidances:
     """The conditions that are compared, besides the unguided policy."""
 
-    method: tuple[str, ...] = ("qgf",)
-    """Methods of one weight: qgf, qgf_jacobian, qgf_regularised, qgf_orthogonal, posterior, ode,
-    bptt, ood, robust_q, cfg; and best_of_n."""
+    method: Annotated[tuple[str, ...], tyro.conf.arg(help=METHODS)] = ("qgf",)
 
     weights: tuple[float, ...] = ()
     """Weights as flowguide.guide takes them."""
 
     kappas: tuple[float, ...] = ()
-    """Weights in units of the task. Without any weight: 1 3 10 30 100 of these."""
+    """Weights in units of the task, measured from observations that the first run keeps. Without
+    any weight: 1 3 10 30 100 of these."""
+
+    local: tuple[float, ...] = ()
+    """Weights in units of the observation at hand, measured for every action."""
+
+    relatives: tuple[float, ...] = ()
+    """Weights as shares of the velocity."""
 
     norms: tuple[float, ...] = ()
     """Weights of the normalised gradient."""
@@ -28,19 +36,23 @@ class Guidances:
     best_of_n: tuple[int, ...] = (1,)
     """How many actions are sampled for each one played."""
 
-    def conditions(self) -> "list[Condition]":
-        from ..evaluate import cross
+    def made(self, runs: Sequence[Path]) -> dict[str, Any]:
+        """The guidances by their labels, for these runs."""
+        from ..evaluate._cross import Crossing
+        from ..evaluate._runs import observations_of
 
-        kappas = self.kappas
-        if not (self.weights or self.norms or kappas):
-            kappas = (1.0, 3.0, 10.0, 30.0, 100.0)
-        return cross(
-            self.method,
-            weights=self.weights,
-            kappas=kappas,
-            norms=self.norms,
-            best_of_n=self.best_of_n,
-        )
+        given = vars(self).copy()
+        crossing = Crossing(given.pop("method"), **given)
+        if not (self.weights or self.kappas or self.local or self.relatives or self.norms):
+            weighted = [name for name in self.method if _has_weight(name)]
+            crossing = dataclasses.replace(crossing, kappas=KAPPAS if weighted else ())
+        # What is wrong with them is said before anything is loaded.
+        assert crossing.conditions
+        return crossing.guidances(observations_of(runs) if crossing.kappas else None)
+
+
+def _has_weight(name: str) -> bool:
+    return name in CATALOGUE and CATALOGUE[name].has_weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +116,7 @@ class Evaluate:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
 
         playing = dataclasses.asdict(self.playing)
+        guidances = self.guidances.made(self.runs)
         # Before the episodes, which take long; they are played all the same.
         if self.videos:
             problem = video_problem(self.runs, environment=self.playing.environment)
@@ -111,7 +124,7 @@ class Evaluate:
                 tell(f"There will be no videos: {problem}")
         episodes = evaluate_runs(
             self.runs,
-            self.guidances.conditions(),
+            guidances,
             self.episodes,
             self.out,
             first_episode_seed=self.first_episode_seed,
@@ -122,7 +135,7 @@ class Evaluate:
         tell(f"The episodes are in {self.out}: `flowguide report {self.out} --out DIR`.")
         if self.videos:
             folder = self.out.parent / "videos"
-            record_videos(self.runs, episodes, self.videos, folder, tell=tell)
+            record_videos(self.runs, guidances, episodes, self.videos, folder, tell=tell)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +176,7 @@ class Tune:
 
         tuned = tune_runs(
             self.runs,
-            self.guidances.conditions(),
+            self.guidances.made(self.runs),
             self.out,
             validation_episodes=self.validation_episodes,
             test_episodes=self.test_episodes,

@@ -24,9 +24,6 @@ class Report:
     out: Path
     """The folder of the report; made if missing. Videos in its folder videos go into the page."""
 
-    flow_steps: int = 10
-    """Euler steps of the policies, for the cost of an action: results do not say."""
-
     rows: int = 80
     """Rows of a table that are shown here; the page has all."""
 
@@ -39,7 +36,7 @@ class Report:
         if not console.is_terminal:
             # A file has no width: lines as long as the tables.
             console = Console(width=160)
-        found = read_report(self.files, flow_steps=self.flow_steps)
+        found = read_report(self.files)
         for section in found[1]:
             show_table(console, section.table, self.rows)
 

@@ -16,17 +16,18 @@ _MARKS = {"": "", "better": "bold green", "worse": "bold red"}
 
 def success_table(found: "dict[Condition, Success]") -> "RichTable":
     """Conditions with their success rates, one a row."""
+    from ..evaluate._conditions import weight_text
+
     table = _plain_table()
-    table.add_column("method")
-    for name in ("weight", "best of", "episodes", "success"):
+    table.add_column("condition")
+    for name in ("weight", "episodes", "success"):
         table.add_column(name, justify="right")
     table.add_column("95% interval")
     for condition, rate in found.items():
-        unit = "" if condition.unit == "raw" else f"{condition.unit} "
+        weight = condition.weight
         table.add_row(
-            condition.method,
-            f"{unit}{condition.weight:g}" if condition.has_weight else "-",
-            str(condition.best_of_n) if condition.best_of_n > 1 else "-",
+            condition.curve,
+            "-" if weight is None else weight_text(weight, condition.unit),
             str(rate.count),
             f"{rate.rate:.2f}",
             f"[{rate.low:.2f}, {rate.high:.2f}]",

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from .. import _environments
-from .._critic import Critic, evaluate
+from .._critic import Critic, value_of
 from .._policy import AbstractPolicy
 from ..evaluate._act import as_float
 from ..evaluate._drawing import add_legend, add_title, finish_axes, new_figure
@@ -155,4 +155,4 @@ def _choose(
 ) -> tuple[Array, Array]:
     observation = jax.tree.map(jnp.asarray, observation)
     action = policy(observation, key=key)
-    return action, evaluate(critic, observation, action)
+    return action, value_of(critic, observation, action)

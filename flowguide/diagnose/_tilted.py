@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 from scipy.stats import wasserstein_distance
 
-from .._critic import Critic
 from .._catalogue import method_named
+from .._critic import Critic
 from .._guide import guide
 from .._policy import FlowPolicy
 from ..evaluate._drawing import add_legend, add_title, finish_axes, new_figure, scale_weights

@@ -1,19 +1,18 @@
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from .._critic import Critic, evaluate
-from .._policy import FlowPolicy
+from .._critic import Critic, value_of
+from .._policy import AbstractPolicy, FlowPolicy
 from ..evaluate._agents import Agent
-from ..evaluate._conditions import apply, Condition, Unit, UNITS
-from ..evaluate._cost import cost
+from ..evaluate._conditions import Condition, UNGUIDED, units_of
+from ..evaluate._cross import check_guidances
 from ..evaluate._drawing import (
     add_legend,
     add_title,
@@ -22,7 +21,8 @@ from ..evaluate._drawing import (
     new_figure,
     Styles,
 )
-from ..evaluate._statistics import Estimate, in_order
+from ..evaluate._guided import conditions_of, Guided, put_together
+from ..evaluate._statistics import Estimate
 from ._guidances import count_of
 from ._means import Means, means
 
@@ -36,7 +36,8 @@ class ValueOptimisation:
     - `conditions`: C of them, unguided first.
     - `value`: the critic's value of the finished action, `Means` of shape `(C,)`.
     - `gain`: that less the value of the unguided action from the same noise: 0 for unguided.
-    - `forwards`: what an action costs, in forward passes of one network, shape `(C,)`.
+    - `forwards`: what an action costs, in forward passes of one network, shape `(C,)`; NaN where
+        that is not known.
     - `clipped`: the share of the entries of actions that lie on a bound, shape `(C,)`.
     """
 
@@ -48,7 +49,7 @@ class ValueOptimisation:
 
     def plot(self) -> Any:
         """A matplotlib figure: the gain against weight, one panel a unit, and against compute."""
-        units: list[Unit] = [unit for unit in UNITS if any(c.unit == unit for c in self._weighted)]
+        units = units_of(self.conditions)
         figure = new_figure(4.2 * (len(units) + 1) + 1.4, 3.8)
         panels = figure.subplots(1, len(units) + 1, sharey=True, squeeze=False)[0]
         styles = Styles(self.conditions)
@@ -64,13 +65,9 @@ class ValueOptimisation:
         add_title(figure, "What the critic says of finished actions", below)
         return figure
 
-    @property
-    def _weighted(self) -> list[Condition]:
-        return [c for c in self.conditions if c.has_weight]
-
     def _draw_compute(self, axes: Any, styles: Styles) -> None:
         for i, condition in enumerate(self.conditions):
-            if not styles.has(condition):
+            if not styles.has(condition) or np.isnan(self.forwards[i]):
                 continue
             x, gain = self.forwards[i], self.gain[i]
             axes.errorbar(
@@ -81,7 +78,7 @@ class ValueOptimisation:
                 markersize=5,
                 capsize=2,
                 linestyle="none",
-                label=condition.label,
+                label=condition.series,
             )
         axes.set_xscale("log")
         axes.set_xlabel("forward passes of one network for an action")
@@ -95,7 +92,7 @@ def value_optimisation(
     policy: FlowPolicy,
     critic: Critic,
     observations: PyTree,
-    conditions: Sequence[Condition],
+    guidances: Mapping[str, Any],
     *,
     key: PRNGKeyArray,
 ) -> ValueOptimisation:
@@ -107,8 +104,8 @@ def value_optimisation(
 
     - `policy`, `critic`: the frozen pair.
     - `observations`: some that the policy meets, each leaf with a leading axis.
-    - `conditions`: as of an evaluation, such as `flowguide.evaluate.cross(["qgf", "ood"],
-        kappas=[1, 3, 10])`. The unguided policy is always there.
+    - `guidances`: as of an evaluation, such as `flowguide.evaluate.cross(["qgf", "ood"],
+        weights=[0.1, 1.0])`. The unguided policy is always there.
     - `key`: of the noise, which all conditions share.
 
     **Returns:**
@@ -117,61 +114,53 @@ def value_optimisation(
 
     **Raises:**
 
-    `ValueError` for a condition that the pair cannot play.
+    `ValueError` for a guidance that cannot guide the pair.
 
     Source: figures 4 and 6 of QGF (arXiv 2606.11087).
     """
-    actions, values = finished(policy, critic, observations, conditions, key=key)
+    guided = guided_by(policy, critic, guidances)
+    actions, values = finished(guided, critic, observations, key=key)
     conditions = tuple(actions)
-    flow_steps = policy.num_steps
-    size = int(np.prod(policy.action_shape))
+    costs = {each.condition: each.cost for each in guided}
     value = np.stack([values[c] for c in conditions], axis=1)
     low, high = policy.bounds
     return ValueOptimisation(
         conditions,
         means(value),
         means(value - value[:, :1]),
-        np.array([cost(c, flow_steps, size).forwards() for c in conditions]),
+        np.array([np.nan if x is None else x.forwards() for x in map(costs.get, conditions)]),
         np.array([np.mean((actions[c] <= low) | (actions[c] >= high)) for c in conditions]),
     )
 
 
+def guided_by(policy: FlowPolicy, critic: Critic, guidances: Mapping[str, Any]) -> list[Guided]:
+    """The policy under each guidance, and unguided."""
+    check_guidances(guidances)
+    agent = Agent(policy, critic)
+    everything = {UNGUIDED: None, **guidances}
+    labels = sorted(conditions_of(everything).items(), key=lambda item: item[1])
+    return [put_together(agent, label, everything[label]) for label, _ in labels]
+
+
 def finished(
-    policy: FlowPolicy,
-    critic: Critic,
-    observations: PyTree,
-    conditions: Sequence[Condition],
-    *,
-    key: PRNGKeyArray,
+    guided: Sequence[Guided], critic: Critic, observations: PyTree, *, key: PRNGKeyArray
 ) -> tuple[dict[Condition, np.ndarray], dict[Condition, np.ndarray]]:
     """Actions `(N, *action)` of each condition from the same noise, and their values `(N,)`."""
-    agent = Agent(policy, critic, observations=observations)
     keys = jr.split(key, count_of(observations))
     actions, values = {}, {}
-    for condition in in_order({Condition(), *conditions}):
-        agent.check(condition)
-        found = _act(
-            *(condition.structure, policy, critic),
-            *(jnp.float32(agent.raw_weight(condition)), observations, keys),
-        )
-        actions[condition], values[condition] = map(np.asarray, found)
+    for each in guided:
+        found = _act(each.policy, critic, observations, keys)
+        actions[each.condition], values[each.condition] = map(np.asarray, found)
     return actions, values
 
 
 @eqx.filter_jit
 def _act(
-    structure: tuple[str, int, bool],
-    policy: FlowPolicy,
-    critic: Critic,
-    weight: Array,
-    observations: PyTree,
-    keys: Array,
+    guided: AbstractPolicy, critic: Critic, observations: PyTree, keys: Array
 ) -> tuple[Array, Array]:
-    guided = apply(structure, weight, policy, critic)
-
     def one(observation, key):
         # With best of n, the first candidate starts from the noise that the others have.
         action = guided(observation, key=key)
-        return action, evaluate(critic, observation, action)
+        return action, value_of(critic, observation, action)
 
     return jax.vmap(one)(observations, keys)

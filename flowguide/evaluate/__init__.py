@@ -1,7 +1,7 @@
 from ._agents import Agent, load_agents
 from ._compare import compare, Comparison
-from ._conditions import Condition, cross
-from ._cost import Cost, cost
+from ._conditions import Condition
+from ._cross import cross
 from ._episodes import (
     Episode,
     read_episodes,
@@ -32,8 +32,6 @@ __all__ = [
     "compare",
     "Comparison",
     "Condition",
-    "Cost",
-    "cost",
     "cross",
     "Episode",
     "Estimate",

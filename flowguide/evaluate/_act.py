@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, PyTree, UInt32
+from jaxtyping import Array, PyTree, UInt32
 
-from .._critic import Critic
-from .._policy import AbstractPolicy
+from .._policy import Acted
 from ._agents import Agent
-from ._conditions import apply
+from ._guided import Guided
+from ._program import Program
 
 
 def chunk_length(agent: Agent, observation: PyTree, action_shape: tuple[int, ...]) -> int:
@@ -59,34 +59,32 @@ def as_float(x: Any) -> np.ndarray:
 
 
 def act(
-    agent: Agent,
-    structure: tuple[str, int, bool],
-    weights: Sequence[float],
+    guided: Sequence[Guided],
     observations: PyTree,
     episode_seeds: Sequence[int],
     decisions: Sequence[int],
     *,
     batch_size: int,
-) -> np.ndarray:
-    """Chooses the actions of episodes whose conditions have one structure.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Chooses the actions of episodes whose policies can be rows of one call.
 
     **Arguments:**
 
-    - `agent`: whose policy and critic are used.
-    - `structure`: of the conditions.
-    - `weights`, `episode_seeds`, `decisions`: of each row; the noise follows from the episode and
-        the number of the decision in it alone, so conditions are paired.
+    - `guided`: the policy of each row; they share their `parts.kin`.
     - `observations`: each leaf `(rows, *shape)`.
+    - `episode_seeds`, `decisions`: of each row; the noise follows from the episode and the number
+        of the decision in it alone, so conditions are paired.
     - `batch_size`: every call of the policy has so many rows, whatever their number: nothing is
         compiled twice, and no action is rounded in another way because others were chosen with it.
 
     **Returns:**
 
-    Actions `(rows, *action)`.
+    Actions `(rows, *action)`, and of each the share of the flow's steps that were left unguided
+    because a gradient was not finite, `(rows,)`; NaN where that is not known.
     """
-    count = len(weights)
+    count, parts = len(guided), guided[0].parts
     numbers = (
-        np.array(weights, np.float32),
+        [np.stack(several) for several in zip(*(g.parts.own for g in guided), strict=True)],
         jax.tree.map(as_float, observations),
         np.array(episode_seeds, np.uint32),
         np.array(decisions, np.uint32),
@@ -95,24 +93,26 @@ def act(
     for start in range(0, count, batch_size):
         rows = np.resize(np.arange(start, min(start + batch_size, count)), batch_size)
         batch = jax.tree.map(lambda x, rows=rows: jnp.asarray(x[rows]), numbers)
-        chosen.append(_act(structure, agent.policy, agent.critic, *batch))
+        chosen.append(_act(parts.program, parts.shared, *batch))
     # Only now are they waited for.
-    blocks = [np.asarray(actions) for actions in chosen]
-    return np.concatenate(blocks)[:count]
+    blocks = [(np.asarray(found.action), np.asarray(found.dropped)) for found in chosen]
+    actions, dropped = (np.concatenate(several)[:count] for several in zip(*blocks, strict=True))
+    return actions, dropped
 
 
 @eqx.filter_jit
 def _act(
-    structure: tuple[str, int, bool],
-    policy: AbstractPolicy,
-    critic: Critic | None,
-    weights: Float[Array, " rows"],
+    program: Program,
+    shared: tuple[Any, ...],
+    own: list[Any],
     observations: PyTree,
     seeds: UInt32[Array, " rows"],
     decisions: UInt32[Array, " rows"],
-) -> Float[Array, "rows *action"]:
-    def one(weight, observation, seed, decision):
-        key = jr.fold_in(jr.fold_in(jr.key(0), seed), decision)
-        return apply(structure, weight, policy, critic)(observation, key=key)
+) -> Acted:
+    def one(own, observation, seed, decision):
+        policy = program.policy(shared, own)
+        # Named, because episodes are paired by it, whatever the default generator is.
+        key = jr.fold_in(jr.fold_in(jr.key(0, impl="threefry2x32"), seed), decision)
+        return policy.act(jr.normal(key, policy.noise_shape), observation)
 
-    return jax.vmap(one)(weights, observations, seeds, decisions)
+    return jax.vmap(one)(own, observations, seeds, decisions)

@@ -1,5 +1,4 @@
 import dataclasses
-import functools
 import json
 import os
 from pathlib import Path
@@ -8,8 +7,6 @@ from typing import Any
 from .._critic import Critic
 from .._policy import AbstractPolicy
 from .._save import CONFIG_FILE, load, load_observations, seed_folder, seeds_of
-from .._unit import weight_unit
-from ._conditions import Condition, UNGUIDED
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -18,11 +15,11 @@ class Agent:
 
     **Attributes:**
 
-    - `policy`: actions of shape `(horizon, *action)` are played as a chunk, open loop.
-    - `critic`: None for a policy that is only played unguided.
+    - `policy`: unguided; actions of shape `(horizon, *action)` are played as a chunk, open loop.
+    - `critic`: None for a policy that is played unguided, or by guidances that ask no critic.
     - `train_seed`, `training`, `model`: recorded with each episode; see `Episode`.
-    - `observations`: some of the data's, shape `(count, *observation)`: what the unit of weights in
-        `"kappa"` is measured from. None if there are none.
+    - `observations`: some of the data's, shape `(count, *observation)`, such as
+        `flowguide.Kappa(kappa, observations)` measures its unit from. None if there are none.
     """
 
     policy: AbstractPolicy
@@ -31,33 +28,6 @@ class Agent:
     training: str = ""
     model: str = ""
     observations: Any = None
-
-    @functools.cached_property
-    def unit(self) -> float:
-        """The unit of weights in `"kappa"`, measured when it is first needed.
-
-        **Raises:**
-
-        `ValueError` without a critic or observations.
-        """
-        if self.observations is None or self.critic is None:
-            raise ValueError(
-                "A weight in units of the task needs a critic and observations, from which the "
-                "unit is measured: Agent(policy, critic, observations=...)."
-            )
-        return float(weight_unit(self.policy, self.critic, self.observations))
-
-    def raw_weight(self, condition: Condition) -> float:
-        """The weight of a condition as `flowguide.guide` takes it; raises as `unit` does."""
-        return condition.weight * (self.unit if condition.unit == "kappa" else 1.0)
-
-    def check(self, condition: Condition) -> None:
-        """Refuses a condition that this agent cannot play, with a `ValueError`."""
-        if self.critic is None and condition.method != UNGUIDED:
-            raise ValueError(
-                f"Without a critic only the unguided policy can be played, not {condition}."
-            )
-        self.raw_weight(condition)
 
 
 def load_agents(run: str | os.PathLike, *, training: str = "") -> list[Agent]:

@@ -1,14 +1,15 @@
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from .._cost import Cost
 from ._bootstrap import mean_intervals
-from ._conditions import Condition
+from ._conditions import Condition, without_hashes
 from ._episodes import Episode
-from ._statistics import Estimate, in_order, Success, success_of
+from ._statistics import Estimate, Success, success_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Comparison:
     - `gained`, `lost`: pairs in which only this condition succeeded, or only the baseline.
     - `difference`: of the success rate; None without pairs, and for the baseline itself.
     - `return_difference`: of the mean return.
+    - `guidance`: what was played, as `flowguide.describe` tells it; empty if the lines do not say.
+    - `steps`, `cost`: of an action; None if the lines do not say, or not the same.
+    - `dropped`: the share of the flow's steps that were left unguided because a gradient was not
+        finite, a mean over episodes; None if the lines do not say.
     """
 
     condition: Condition
@@ -45,6 +50,10 @@ class Comparison:
     lost: int | None
     difference: Estimate | None
     return_difference: Estimate | None
+    guidance: str = ""
+    steps: int | None = None
+    cost: Cost | None = None
+    dropped: float | None = None
 
 
 def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> list[Comparison]:
@@ -66,7 +75,7 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
 
     **Returns:**
 
-    One comparison for each condition: unguided first, then by name and weight.
+    One comparison for each condition: unguided first, then curve by curve, by weight.
 
     **Raises:**
 
@@ -132,9 +141,28 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
                 int(np.sum(gains[i] < 0)) if judged else None,
                 differences[i] if compared else None,
                 return_differences[i] if compared else None,
+                **_told(grid.of[condition]),
             )
         )
     return found
+
+
+def _told(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """What the lines of a condition say of its guidance."""
+    counted = [episode for episode in episodes if episode.error is None]
+    dropped = [episode.dropped for episode in counted if episode.dropped is not None]
+    return {
+        "guidance": _common(without_hashes(e.guidance) or None for e in episodes) or "",
+        "steps": _common(episode.steps for episode in episodes),
+        "cost": _common(episode.cost for episode in episodes),
+        "dropped": float(np.mean(dropped)) if dropped else None,
+    }
+
+
+def _common(values: Iterable[Any]) -> Any:
+    """What all values are that are told; None if they are several."""
+    found = {value for value in values if value is not None}
+    return found.pop() if len(found) == 1 else None
 
 
 class _Grid:
@@ -144,7 +172,7 @@ class _Grid:
     """
 
     def __init__(self, episodes: Sequence[Episode]):
-        self.conditions = in_order({episode.condition for episode in episodes})
+        self.conditions = sorted({episode.condition for episode in episodes})
         self.units = sorted({(episode.episode_seed, episode.train_seed) for episode in episodes})
         rows = {condition: i for i, condition in enumerate(self.conditions)}
         columns = {unit: i for i, unit in enumerate(self.units)}
@@ -152,7 +180,9 @@ class _Grid:
         self.success, self.episode_return = np.full(shape, np.nan), np.full(shape, np.nan)
         self.played = np.zeros(shape, bool)
         self.errors = dict.fromkeys(self.conditions, 0)
+        self.of: dict[Condition, list[Episode]] = {each: [] for each in self.conditions}
         for episode in episodes:
+            self.of[episode.condition].append(episode)
             if episode.error is not None:
                 self.errors[episode.condition] += 1
                 continue

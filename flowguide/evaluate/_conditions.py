@@ -1,165 +1,151 @@
+"""What results say of a guidance that was played. No guidance is imported here, and no JAX: results
+are read by whoever never heard of the method."""
+
 import dataclasses
 import functools
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
-
-import optax
-
-from .._critic import Critic
-from .._guidance import best_of_n
-from .._guide import guide, METHODS
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
 
 UNGUIDED = "unguided"
-BEST_OF_N = "best_of_n"
 
-Unit = Literal["raw", "kappa", "norm"]
-UNITS: tuple[Unit, ...] = ("raw", "kappa", "norm")
-# What stands before a weight of each unit.
-_SYMBOLS = {"raw": "", "kappa": "kappa ", "norm": "norm "}
+UNITS = ("raw", "kappa", "local", "relative", "norm")
+"""What a weight can count, in the order of tables and pictures. Results may have others."""
+
+AXIS_NAMES = {
+    "raw": "guidance weight",
+    "kappa": "guidance weight, in units of the task (kappa)",
+    "local": "guidance weight, in units of the observation (local)",
+    "relative": "guidance weight, as a share of the velocity (relative)",
+    "norm": "guidance weight, gradient normalised (norm)",
+}
 
 
-@dataclasses.dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True)
 class Condition:
-    """What is compared: a guidance method at a weight, with the best of n actions.
+    """What is compared: the label of a guidance, and its weight, if it has one.
+
+    Conditions are equal if their labels are. They sort as tables do: unguided first, then those
+    without a weight, then curve by curve, the weights of each rising.
 
     **Arguments:**
 
-    - `method`: `"unguided"`, `"best_of_n"`, the name of a guidance with a weight, or one given
-        with `flowguide.register`.
-    - `weight`: its weight; 0 without gradient guidance.
-    - `best_of_n`: how many actions are sampled for each one played.
-    - `unit`: what the weight counts: `"raw"`, as in `flowguide.guide`; `"kappa"`, times the unit of
-        the policy and the critic (`flowguide.weight_unit`); `"norm"`, the length of the term, with
-        the gradient normalised (`optax.normalize_by_update_norm`).
+    - `label`: the guidance's unique name, such as `"qgf kappa 3"` or `"mine"`.
+    - `curve`: the label without its weight, such as `"qgf"`: the name of a curve; by default the
+        label.
+    - `weight`: the guidance's one weight; None if it has none, several, or an array.
+    - `unit`: what the weight counts: `"raw"`, as in `flowguide.guide`; `"kappa"`, in units of the
+        task (`flowguide.Kappa` with observations); `"local"`, in units of the observation at hand;
+        `"relative"`, in shares of the velocity; `"norm"`, the length of the term; or the unit of a
+        rule of your own.
 
     **Raises:**
 
-    `ValueError` for an unknown method or unit, or numbers that contradict them.
+    `ValueError` for a label that says nothing, or a weight that is not finite.
     """
 
-    method: str = UNGUIDED
-    weight: float = 0.0
-    best_of_n: int = 1
-    unit: Unit = "raw"
+    label: str = UNGUIDED
+    curve: str = dataclasses.field(default="", compare=False)
+    weight: float | None = dataclasses.field(default=None, compare=False)
+    unit: str = dataclasses.field(default="raw", compare=False)
 
     def __post_init__(self):
-        if self.method not in known_methods():
-            why = (
-                f"{self.method!r} is no method of one weight, which is what a condition names"
-                if self.method in METHODS
-                else f"Unknown method {self.method!r}"
-            )
-            raise ValueError(
-                f"{why}: expected one of {known_methods()}, or a name that flowguide.register gave."
-            )
-        if self.unit not in UNITS:
-            raise ValueError(f"Unknown unit {self.unit!r}: expected one of {list(UNITS)}.")
-        if self.best_of_n < 1 or (self.method == UNGUIDED and self.best_of_n > 1):
-            raise ValueError(
-                f"best_of_n is {self.best_of_n} with method {self.method!r}: expected at least 1, "
-                'and 1 for "unguided" ("best_of_n" is the method that only chooses).'
-            )
-        if not self.has_weight and (self.weight or self.unit != "raw"):
-            raise ValueError(
-                f"{self.method!r} has no weight, got {self.weight} in the unit {self.unit!r}."
-            )
-
-        if self.method == "cfg" and self.unit != "raw":
-            raise ValueError(f"'cfg' asks no critic, so its weights have no unit {self.unit!r}.")
+        if not self.label.strip():
+            raise ValueError(f"A condition needs a label, got {self.label!r}.")
+        if self.weight is not None and not math.isfinite(self.weight):
+            raise ValueError(f"The weight of {self.label!r} must be finite, got {self.weight}.")
+        if not self.curve:
+            object.__setattr__(self, "curve", self.label)
 
     @property
     def has_weight(self) -> bool:
-        return self.method not in (UNGUIDED, BEST_OF_N)
+        return self.weight is not None
 
     @property
-    def structure(self) -> tuple[str, int, bool]:
-        """What has to be compiled anew: conditions that differ in weight alone share a program."""
-        return self.method, self.best_of_n, self.unit == "norm"
+    def series(self) -> str:
+        """The curve and the unit along it, such as `"qgf (kappa)"`: weights of one series are the
+        same method at another strength."""
+        return self.curve if self.unit == "raw" else f"{self.curve} ({self.unit})"
 
-    @property
-    def label(self) -> str:
-        """The condition without its weight: the name of a curve."""
-        if self.method == BEST_OF_N:
-            return f"best of {self.best_of_n}"
-        name = self.method if self.best_of_n == 1 else f"{self.method}, best of {self.best_of_n}"
-        return name if self.unit == "raw" else f"{name} ({self.unit})"
+    @functools.cached_property
+    def _place(self) -> tuple[Any, ...]:
+        unit = UNITS.index(self.unit) if self.unit in UNITS else len(UNITS)
+        return (
+            *(self.label != UNGUIDED, self.has_weight, _natural(self.curve), unit, self.unit),
+            *(0.0 if self.weight is None else self.weight, self.label),
+        )
+
+    def __lt__(self, other: "Condition") -> bool:
+        return self._place < other._place
 
     def __str__(self) -> str:
-        if not self.has_weight:
-            return self.label
-        bare = dataclasses.replace(self, unit="raw").label
-        return f"{bare} {_SYMBOLS[self.unit]}{self.weight:g}"
+        return self.label
 
 
-def known_methods() -> list[str]:
-    """What a condition can name: methods of one weight. Others have their own options."""
-    weighted = [name for name, make in METHODS.items() if _has_weight(make)]
-    return [UNGUIDED, *sorted([BEST_OF_N, *weighted])]
+def _natural(text: str) -> tuple[str | int, ...]:
+    """The text with its numbers as numbers: best of 4 comes before best of 16."""
+    return tuple(int(x) if i % 2 else x for i, x in enumerate(re.split(r"(\d+)", text)))
 
 
-@functools.cache
-def _has_weight(make: Callable[..., Any]) -> bool:
-    return "weight" in inspect.signature(make).parameters
+def weight_text(weight: float, unit: str) -> str:
+    """A weight at the end of a label, such as `0.1` or `kappa 3`."""
+    return f"{weight:g}" if unit == "raw" else f"{unit} {weight:g}"
 
 
-def cross(
-    methods: Sequence[str],
-    *,
-    weights: Sequence[float] = (),
-    kappas: Sequence[float] = (),
-    norms: Sequence[float] = (),
-    best_of_n: Sequence[int] = (1,),
-) -> list[Condition]:
-    """Every combination of methods, weights in each unit, and numbers of actions.
+def with_weight(label: str, weight: float, unit: str) -> Condition:
+    """The condition of a label whose guidance has one weight.
 
-    **Arguments:**
-
-    - `methods`: names; `"unguided"` comes first whether it is named or not, and `"best_of_n"` meets
-        the numbers above 1 alone.
-    - `weights`, `kappas`, `norms`: weights in the units `"raw"`, `"kappa"` and `"norm"`.
-    - `best_of_n`: how many actions are sampled for each one played.
-
-    **Returns:**
-
-    The conditions, each once.
-
-    **Raises:**
-
-    `ValueError` if a method has no weight to go with it, or nothing but 1 to choose from; and what
-    `Condition` raises.
+    The curve is the label without the weight at its end, if it ends in it, as `"qgf kappa 3"` and
+    `"mine 3"` do.
     """
-    found = [Condition()]
-    weighted: list[tuple[Unit, float]] = [
-        (unit, weight)
-        for unit, given in zip(UNITS, (weights, kappas, norms), strict=True)
-        for weight in given
-    ]
-    for method in methods:
-        if method == UNGUIDED:
-            continue
-        if method == BEST_OF_N:
-            several = [n for n in best_of_n if n != 1]
-            if not several:
-                raise ValueError("'best_of_n' needs a number above 1, such as --best-of-n 4.")
-            found += [Condition(method, best_of_n=n) for n in several]
-            continue
-        if not weighted:
-            Condition(method)  # An unknown method is refused for its name.
-            raise ValueError(f"{method!r} needs weights: --weights, --kappas or --norms.")
-        for n in best_of_n:
-            found += [Condition(method, float(w), n, unit) for unit, w in weighted]
-    return list(dict.fromkeys(found))
+    curve, _, last = label.rstrip().rpartition(" ")
+    if not _is_number(last, weight):
+        curve = label
+    elif unit != "raw":
+        curve = curve.removesuffix(f" {unit}")
+    return Condition(label, curve.rstrip(" ,:=") or label, weight, unit)
 
 
-def apply(structure: tuple[str, int, bool], weight: Any, policy: Any, critic: Critic | None) -> Any:
-    """The policy of a condition, with the weight (a raw one, or of unit `"norm"`) as an array."""
-    method, n, normalised = structure
-    if critic is None:
-        return policy
-    if method not in (UNGUIDED, BEST_OF_N):
-        options: dict[str, Any] = {"weight": weight}
-        if normalised:
-            options["shaping"] = optax.normalize_by_update_norm()
-        policy = guide(policy, critic, method, **options)
-    return guide(policy, critic, best_of_n(n)) if n > 1 or method == BEST_OF_N else policy
+def _is_number(text: str, weight: float) -> bool:
+    try:
+        return math.isclose(float(text), weight, rel_tol=1e-5)
+    except ValueError:
+        return False
+
+
+def units_of(conditions: Iterable[Condition]) -> list[str]:
+    """The units of their weights, those of flowguide first."""
+    found = {condition.unit for condition in conditions if condition.has_weight}
+    return [unit for unit in UNITS if unit in found] + sorted(found - set(UNITS))
+
+
+def axis_name(unit: str) -> str:
+    """What stands below an axis of weights."""
+    return AXIS_NAMES.get(unit, f"guidance weight ({unit})")
+
+
+def without_hashes(description: str) -> str:
+    """The description of a guidance without what tells one large array from another."""
+    return re.sub(r"#[0-9a-f]{8}", "", description)
+
+
+def best_of(method: str, n: int) -> str:
+    """The name of a curve: a method, and how many actions are sampled for each one played."""
+    return method if n == 1 else f"{method}, best of {n}"
+
+
+def method_of(curve: str) -> tuple[str, int]:
+    """The method of a curve and its number of actions: what `best_of` put together."""
+    found = re.fullmatch(r"(.+), best of (\d+)", curve)
+    return (curve, 1) if found is None else (found[1], int(found[2]))
+
+
+def from_first_version(method: str, weight: float, best_of_n: int, unit: str = "raw") -> Condition:
+    """The condition of a line that flowguide 0.1.0 wrote."""
+    if method == "best_of_n":
+        return Condition(f"best of {best_of_n}")
+    if method == UNGUIDED:
+        return Condition()
+    curve = best_of(method, best_of_n)
+    return Condition(f"{curve} {weight_text(weight, unit)}", curve, weight, unit)

@@ -1,12 +1,13 @@
 """What all pictures share: figures, colours, curves with their intervals, ticks of weights."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ._conditions import Condition, UNGUIDED, Unit
-from ._statistics import Estimate, in_order, Success
+from ._conditions import axis_name, Condition, method_of, UNGUIDED
+from ._statistics import Estimate, Success
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; a marker goes with each. A
 # method has the same in every picture.
@@ -23,22 +24,24 @@ METHOD_STYLES = {
     "qgf_orthogonal": ("#882255", "h"),
     "cfg": ("#A50026", ">"),
 }
-_OTHER = ("#000000", "x")
+# Of methods that are not among them, in turn.
+OTHER_STYLES = [
+    *(("#000000", "x"), ("#8C5A2B", "*"), ("#5A3E8C", "H"), ("#7F7F7F", "<")),
+    *(("#332288", "X"), ("#999933", "8")),
+]
 # Of a method with the best of 1, and of the first two other numbers.
 _DASHES = ["-", "--", ":"]
 _GREY = "0.45"
-# Of unguided come first, then of each best of n. Bands have no markers.
-_BANDS = [("#000000", ":"), ("#8C5A2B", "-."), ("#5A3E8C", (0, (1, 1)))]
+# Of conditions without a weight, in turn. Bands have no markers.
+_BANDS = [
+    *(("#000000", ":"), ("#8C5A2B", "-."), ("#5A3E8C", (0, (1, 1)))),
+    *(("#00695C", (0, (5, 1))), ("#A63D57", (0, (3, 1, 1, 1)))),
+]
 MAX_CURVES = 10
 # More points than this are a line with a shaded interval: caps would cover each other.
 _MAX_CAPS = 25
 # More weights than this are no handful that someone chose: powers of ten are easier to read.
 _MAX_TICKS = 12
-AXIS_NAMES = {
-    "raw": "guidance weight",
-    "kappa": "guidance weight, in units of the task (kappa)",
-    "norm": "guidance weight, gradient normalised",
-}
 
 
 Interval: TypeAlias = Success | Estimate
@@ -73,64 +76,65 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def series(condition: Condition) -> str:
-    """The name of its curve, whatever the unit of the weight."""
-    return dataclasses.replace(condition, unit="raw").label
-
-
 class Styles:
     """A colour, a marker and dashes for each curve, the same in every picture of a report.
+
+    A method of flowguide has its own colour everywhere; others are coloured in turn.
 
     **Arguments:**
 
     - `conditions`: all that may be drawn. There is room for `MAX_CURVES` curves, with three numbers
-        of actions to choose from, and for three conditions that only choose; the others are left
-        out.
+        of actions to choose from, and for five conditions without a weight besides the unguided
+        one; the others are left out.
     """
 
     def __init__(self, conditions: Iterable[Condition]):
-        weighted: dict[str, Condition] = {}
+        weighted: dict[str, tuple[str, int]] = {}
         plain: dict[str, None] = {}
-        for condition in in_order(conditions):
+        for condition in sorted(conditions):
             if condition.has_weight:
-                weighted.setdefault(series(condition), condition)
-            elif condition.method != UNGUIDED:
+                weighted.setdefault(condition.curve, method_of(condition.curve))
+            elif condition.label != UNGUIDED:
                 plain.setdefault(condition.label)
-        numbers = sorted({condition.best_of_n for condition in weighted.values()} | {1})
+        numbers = sorted({n for _, n in weighted.values()} | {1})
         dashes = dict(zip(numbers, _DASHES, strict=False))
         order = [*METHOD_STYLES]
         curves = sorted(
-            (c for c in weighted.values() if c.best_of_n in dashes),
-            key=lambda c: (c.best_of_n, order.index(c.method) if c.method in order else len(order)),
+            ((n, method, curve) for curve, (method, n) in weighted.items() if n in dashes),
+            key=lambda c: (c[0], order.index(c[1]) if c[1] in order else len(order)),
         )
-        self._curves = {series(c): dashes[c.best_of_n] for c in curves[:MAX_CURVES]}
+        self._curves = {curve: dashes[n] for n, _, curve in curves[:MAX_CURVES]}
+        others = {method: None for _, method, _ in curves if method not in METHOD_STYLES}
+        self._methods = {**METHOD_STYLES, **dict(zip(others, itertools.cycle(OTHER_STYLES)))}
         self._bands = {UNGUIDED: (_GREY, "--"), **dict(zip(plain, _BANDS, strict=False))}
 
     def has(self, condition: Condition) -> bool:
-        return series(condition) in (self._curves if condition.has_weight else self._bands)
+        return condition.curve in (self._curves if condition.has_weight else self._bands)
 
     def color(self, condition: Condition) -> str:
         if condition.has_weight:
-            return METHOD_STYLES.get(condition.method, _OTHER)[0]
+            return self._methods[method_of(condition.curve)[0]][0]
         return self._bands[condition.label][0]
 
     def marker(self, condition: Condition) -> str:
-        return METHOD_STYLES.get(condition.method, _OTHER)[1] if condition.has_weight else "X"
+        return self._methods[method_of(condition.curve)[0]][1] if condition.has_weight else "X"
+
+    def is_filled(self, condition: Condition) -> bool:
+        """Whether markers are: those of a method with the best of several are not."""
+        return method_of(condition.curve)[1] == 1
 
     def dashes(self, condition: Condition) -> Any:
-        return (
-            self._curves[series(condition)]
-            if condition.has_weight
-            else (self._bands[condition.label][1])
-        )
+        if condition.has_weight:
+            return self._curves[condition.curve]
+        return self._bands[condition.label][1]
 
     def left_out(self, conditions: Iterable[Condition]) -> str:
         """A sentence about those of them that have no style."""
-        names = sorted({series(c) for c in conditions if not self.has(c)})
+        names = sorted({c.curve for c in conditions if not self.has(c)})
         return f"No room for {', '.join(names)}." if names else ""
 
 
-def draw_curves(axes: Any, points: Points, unit: Unit, styles: Styles) -> None:
+def draw_curves(axes: Any, points: Points, unit: str, styles: Styles) -> None:
     """Draws numbers against the weights of one unit, with intervals, on a logarithmic axis.
 
     Conditions without a weight are horizontal lines with their interval as a band; conditions with
@@ -138,19 +142,20 @@ def draw_curves(axes: Any, points: Points, unit: Unit, styles: Styles) -> None:
     """
     shown = {c: x for c, x in points.items() if styles.has(c) and x is not None}
     curves: dict[str, list[Condition]] = {}
-    for condition in in_order(shown):
+    for condition in sorted(shown):
         if not condition.has_weight:
             _draw_band(axes, shown[condition], condition, styles)
         elif condition.unit == unit:
-            curves.setdefault(series(condition), []).append(condition)
-    is_log = all(c.weight > 0 for several in curves.values() for c in several)
+            curves.setdefault(condition.curve, []).append(condition)
+    weights = {c: c.weight or 0.0 for several in curves.values() for c in several}
+    is_log = all(weight > 0 for weight in weights.values())
     for i, several in enumerate(curves.values()):
         # Side by side, so that the intervals of one weight do not hide each other.
         shift = 1.03 ** (i - (len(curves) - 1) / 2) if is_log else 1.0
         found = [shown[c] for c in several]
-        _draw_curve(axes, [c.weight * shift for c in several], found, several[0], styles)
-    scale_weights(axes, sorted({c.weight for several in curves.values() for c in several}))
-    axes.set_xlabel(AXIS_NAMES[unit])
+        _draw_curve(axes, [weights[c] * shift for c in several], found, several[0], styles)
+    scale_weights(axes, sorted(set(weights.values())))
+    axes.set_xlabel(axis_name(unit))
 
 
 def _draw_band(axes: Any, found: Interval, condition: Condition, styles: Styles) -> None:
@@ -169,7 +174,7 @@ def _draw_band(axes: Any, found: Interval, condition: Condition, styles: Styles)
 def _draw_curve(
     axes: Any, xs: Sequence[float], found: Sequence[Any], condition: Condition, styles: Styles
 ) -> None:
-    color, label, dashes = styles.color(condition), series(condition), styles.dashes(condition)
+    color, label, dashes = styles.color(condition), condition.curve, styles.dashes(condition)
     values = [x.value for x in found]
     if len(xs) > _MAX_CAPS:
         axes.plot(xs, values, color=color, linestyle=dashes, linewidth=1.6, label=label)
@@ -182,7 +187,7 @@ def _draw_curve(
         errors_of(found),
         color=color,
         marker=styles.marker(condition),
-        markerfacecolor=color if condition.best_of_n == 1 else "white",
+        markerfacecolor=color if styles.is_filled(condition) else "white",
         markersize=5,
         capsize=3,
         linestyle=dashes,

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .._cost import Cost
 from .._files import replace_file
 from .._versions import versions
-from ._conditions import Condition
+from ._conditions import Condition, from_first_version
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,12 @@ class Episode:
     - `replan`: how many actions of each chunk were played; None for all of them.
     - `goal`: which of a goal-conditioned environment's tasks it was, from 1.
     - `error`: what went wrong; then the other numbers are those up to there, and count for nothing.
+    - `guidance`: what was played under the condition's label, as `flowguide.describe` tells it;
+        empty where a line does not say.
+    - `steps`: the flow's steps for an action; None if not known.
+    - `cost`: what an action costs; None if not known.
+    - `dropped`: the share of the flow's steps, over all actions of the episode, that were left
+        unguided because a gradient was not finite; None if not known.
     """
 
     condition: Condition
@@ -44,6 +51,10 @@ class Episode:
     replan: int | None = None
     goal: int | None = None
     error: str | None = None
+    guidance: str = ""
+    steps: int | None = None
+    cost: Cost | None = None
+    dropped: float | None = None
 
     @property
     def key(self) -> tuple[str, str, Condition, int, int]:
@@ -53,6 +64,7 @@ class Episode:
     def to_json(self) -> str:
         line = {
             **dataclasses.asdict(self.condition),
+            "guidance": self.guidance,
             "train_seed": self.train_seed,
             "episode_seed": self.episode_seed,
             "success": self.success,
@@ -63,6 +75,9 @@ class Episode:
             "model": self.model,
             "replan": self.replan,
             "goal": self.goal,
+            "steps": self.steps,
+            "cost": None if self.cost is None else dataclasses.asdict(self.cost),
+            "dropped": self.dropped,
             "error": self.error,
             "versions": versions(),
         }
@@ -71,10 +86,9 @@ class Episode:
     @staticmethod
     def from_json(line: str) -> "Episode":
         found: dict[str, Any] = json.loads(line)
+        cost = found.get("cost")
         return Episode(
-            _condition(
-                found["method"], found["weight"], found["best_of_n"], found.get("unit", "raw")
-            ),
+            condition_from(found),
             found["train_seed"],
             found["episode_seed"],
             found["success"],
@@ -86,11 +100,25 @@ class Episode:
             found.get("replan"),
             found.get("goal"),
             found.get("error"),
+            found.get("guidance", ""),
+            found.get("steps"),
+            None if cost is None else _cost(**cost),
+            found.get("dropped"),
         )
+
+
+def condition_from(found: dict[str, Any]) -> Condition:
+    """The condition of a line, or of what flowguide 0.1.0 wrote."""
+    if "label" in found:
+        return _condition(found["label"], found["curve"], found["weight"], found["unit"])
+    unit = found.get("unit", "raw")
+    return _earlier(found["method"], found["weight"], found["best_of_n"], unit)
 
 
 # A file has few conditions and many lines.
 _condition = functools.lru_cache(maxsize=None)(Condition)
+_earlier = functools.lru_cache(maxsize=None)(from_first_version)
+_cost = functools.lru_cache(maxsize=None)(Cost)
 
 
 def read_episodes(file: str | os.PathLike) -> list[Episode]:

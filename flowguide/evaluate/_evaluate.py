@@ -1,36 +1,31 @@
 import contextlib
-import dataclasses
-import logging
+import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import gymnasium
-import jax
-import numpy as np
-from jaxtyping import PyTree
 
 from .._checks import as_positive_int
 from .._processes import cores
-from ._act import act, chunk_length, default_batch_size
+from ._act import chunk_length, default_batch_size
 from ._agents import Agent
-from ._conditions import Condition
+from ._cross import check_guidances
+from ._dropped import dropped_note
 from ._episodes import Episode
-from ._player import GO_ON, MakePlayer, player_spaces, told_success
-from ._workers import Lost, Workers
+from ._group import Group, Slot
+from ._guided import check_descriptions, conditions_of, Guided, put_together
+from ._player import MakePlayer, player_spaces
+from ._workers import Workers
 
 # Two groups of eight fill the batches of two cores. An environment of the cube takes 170 MB.
 WORKERS_PER_CORE = 8
-# How often an episode is tried whose worker dies or hangs.
-MAX_ATTEMPTS = 3
-
-logger = logging.getLogger(__name__)
 
 
 def evaluate(
     agents: Agent | Sequence[Agent],
     environment: str | Callable[[], gymnasium.Env],
-    conditions: Sequence[Condition],
+    guidances: Mapping[str, Any],
     episode_seeds: Sequence[int],
     *,
     workers: int | None = None,
@@ -42,12 +37,21 @@ def evaluate(
     on_episode: Callable[[Episode], None] | None = None,
     pool: "Pool | None" = None,
 ) -> list[Episode]:
-    """Plays every condition on the same episodes: same environment seeds, same noise.
+    """Plays every guidance on the same episodes: same environment seeds, same noise.
+
+    ```python
+    guidances = {"unguided": None, "qgf 0.1": flowguide.qgf(weight=0.1), "mine": my_guidance}
+    episodes = flowguide.evaluate.evaluate(agent, "Pendulum-v1", guidances, range(50))
+    ```
+
+    What is played is a *condition*: a label and a guidance. Each guidance meets each agent once;
+    guided policies that differ in arrays alone, such as weights, share one compiled program.
+    Results carry the label, the guidance's description (`flowguide.describe`) and what it costs.
 
     Environments step in worker processes, one for each core, in two groups: while one steps, a
     compiled call chooses the actions of the other. The episodes of all conditions and agents wait
     in one queue, so no environment idles between conditions. What an episode gives follows from its
-    agent, condition, seed and the batch size alone, not from the number of workers or from what
+    agent, guidance, seed and the batch size alone, not from the number of workers or from what
     else is played.
 
     **Arguments:**
@@ -55,8 +59,9 @@ def evaluate(
     - `agents`: policies with their critics. Chunks of actions are played open loop.
     - `environment`: the name of an OGBench task or of any gymnasium environment with a Box action
         space, or a function that builds one and can be pickled.
-    - `conditions`: what to compare.
-    - `episode_seeds`: one episode of each agent and condition for each of them.
+    - `guidances`: what to compare: to each label a guidance, a sequence of them, or None for the
+        unguided policy. See `flowguide.evaluate.cross` for tables of methods and weights.
+    - `episode_seeds`: one episode of each agent and label for each of them.
     - `workers`: environments that play at a time, in one process for each core; by default 8 for
         each core.
     - `replan`: how many actions of a chunk are played before the next is chosen; by default all.
@@ -75,15 +80,50 @@ def evaluate(
 
     The episodes that were played, in the order in which they ended. An environment that raises, or
     that returns numbers that are not finite, gives an episode with an `error`; so does a worker
-    that dies or hangs three times at the same episode.
+    that dies or hangs three times at the same episode. Where steps were left unguided because a
+    gradient was not finite, a warning says so.
 
     **Raises:**
 
     `ValueError` for agents that results could not tell apart (of one `training` and `train_seed`),
-    a condition that an agent cannot play, actions that do not fit the environment,
-    or an environment that is unknown or has no Box of actions.
+    a guidance that cannot guide one of them, finished episodes that another guidance played under
+    the same label, actions that do not fit the environment, or an environment that is unknown or
+    has no Box of actions.
     """
-    agents = [agents] if isinstance(agents, Agent) else list(agents)
+    played = play(
+        [agents] if isinstance(agents, Agent) else list(agents),
+        *(environment, guidances, episode_seeds),
+        workers=workers,
+        replan=replan,
+        goal_conditioned=goal_conditioned,
+        timeout=timeout,
+        batch_size=batch_size,
+        finished=finished,
+        on_episode=on_episode,
+        pool=pool,
+    )
+    note = dropped_note(played)
+    if note:
+        warnings.warn(note, stacklevel=2)
+    return played
+
+
+def play(
+    agents: Sequence[Agent],
+    environment: str | Callable[[], gymnasium.Env],
+    guidances: Mapping[str, Any],
+    episode_seeds: Sequence[int],
+    *,
+    workers: int | None,
+    replan: int | None,
+    goal_conditioned: bool,
+    timeout: float,
+    batch_size: int | None,
+    finished: Collection[Episode],
+    on_episode: Callable[[Episode], None] | None,
+    pool: "Pool | None",
+) -> list[Episode]:
+    """What `evaluate` does, without its warning."""
     workers = as_positive_int("workers", workers or WORKERS_PER_CORE * cores())
     batch_size = as_positive_int("batch_size", batch_size or default_batch_size())
     names = [(agent.training, agent.train_seed) for agent in agents]
@@ -91,18 +131,16 @@ def evaluate(
         raise ValueError(
             "The results of two agents with the same training and train_seed could not be told "
             f"apart: got {names}. Name them: Agent(policy, critic, training='mine'). Guidances of "
-            "one policy are no agents but conditions: flowguide.register gives yours a name."
+            "one policy are no agents but conditions, each with a label."
         )
+    check_guidances(guidances)
+    check_descriptions(guidances, finished, "What is finished")
     done = {episode.key for episode in finished if episode.error is None}
-    for agent in agents:
-        for condition in conditions:
-            agent.check(condition)
     queue = deque(
         slot
         for agent in agents
-        for condition in sorted(set(conditions), key=lambda c: (c.structure, c))
-        for seed in dict.fromkeys(episode_seeds)
-        if (slot := _Slot(agent, condition, seed, _name(environment), replan)).key not in done
+        for guided, seeds in _missing(agent, guidances, episode_seeds, _name(environment), done)
+        for slot in (Slot(agent, guided, seed, _name(environment), replan) for seed in seeds)
     )
     if not queue:
         return []
@@ -113,7 +151,7 @@ def evaluate(
             # The environments of a few episodes are soon built; a pool's have more to come.
             workers = min(workers, len(queue))
             pool = stack.enter_context(Pool())
-        groups = [_Group(each, batch_size) for each in pool.get(make, workers, timeout)]
+        groups = [Group(each, batch_size) for each in pool.get(make, workers, timeout)]
         while queue or any(group.is_busy for group in groups):
             for group in groups:
                 for episode in group.receive():
@@ -158,6 +196,29 @@ class Pool:
         self.close()
 
 
+def _missing(
+    agent: Agent,
+    guidances: Mapping[str, Any],
+    episode_seeds: Sequence[int],
+    task: str,
+    done: Collection[Any],
+) -> list[tuple[Guided, list[int]]]:
+    """The guided policies of an agent with the seeds that they have still to play, in an order in
+    which those of one program follow each other."""
+    found: dict[Any, list[tuple[Guided, list[int]]]] = {}
+    for label, condition in sorted(conditions_of(guidances).items(), key=lambda item: item[1]):
+        seeds = [
+            seed
+            for seed in dict.fromkeys(episode_seeds)
+            if (task, agent.training, condition, agent.train_seed, seed) not in done
+        ]
+        # Only what is played meets its agent: a weight can be measured there, which takes a while.
+        if seeds:
+            guided = put_together(agent, label, guidances[label])
+            found.setdefault(guided.parts.kin, []).append((guided, seeds))
+    return [each for several in found.values() for each in several]
+
+
 def _name(environment: str | Callable[[], gymnasium.Env]) -> str:
     if isinstance(environment, str):
         return environment
@@ -183,138 +244,3 @@ def _make_player(
     if horizon > lengths[0]:
         raise ValueError(f"replan is {replan}, and a chunk has {lengths[0]} actions.")
     return MakePlayer(environment, horizon, goal_conditioned, observation_space, action_space)
-
-
-@dataclasses.dataclass
-class _Slot:
-    """An episode that is to be played, or that a worker is playing.
-
-    `decisions` counts the chunks that were chosen for it, and is None before it has begun.
-    """
-
-    agent: Agent
-    condition: Condition
-    episode_seed: int
-    task: str
-    replan: int | None
-    decisions: int | None = None
-    attempts: int = 0
-
-    @property
-    def key(self) -> tuple[str, str, Condition, int, int]:
-        return self.episode(None, 0.0, 0).key
-
-    def episode(
-        self,
-        success: bool | None,
-        episode_return: float,
-        length: int,
-        goal: int | None = None,
-        error: str | None = None,
-    ) -> Episode:
-        return Episode(
-            self.condition,
-            self.agent.train_seed,
-            self.episode_seed,
-            success,
-            episode_return,
-            length,
-            self.task,
-            self.agent.training,
-            self.agent.model,
-            self.replan,
-            goal,
-            error,
-        )
-
-
-class _Group:
-    """Workers and the episodes that they are playing."""
-
-    def __init__(self, workers: Workers, batch_size: int):
-        self.workers = workers
-        self._batch_size = batch_size
-        self._slots: list[_Slot | None] = [None] * workers.count
-        self._observations: PyTree = None
-        self._is_sent = False
-
-    @property
-    def is_busy(self) -> bool:
-        return any(slot is not None for slot in self._slots)
-
-    def send(self, queue: deque[_Slot]) -> None:
-        """Gives free workers the next episodes, and all of them something to do."""
-        for i, slot in enumerate(self._slots):
-            if slot is None and queue:
-                self._slots[i] = queue.popleft()
-        if not self.is_busy:
-            return
-        seeds = np.full(len(self._slots), GO_ON, np.int64)
-        going: dict[Any, list[tuple[int, _Slot]]] = {}
-        for i, slot in enumerate(self._slots):
-            if slot is not None and slot.decisions is None:
-                seeds[i] = slot.episode_seed
-            elif slot is not None:
-                going.setdefault((id(slot.agent), slot.condition.structure), []).append((i, slot))
-        actions = np.zeros(self.workers.actions_shape, np.float32)
-        for alike in going.values():
-            self._choose(actions, alike)
-        self.workers.send(actions, seeds)
-        self._is_sent = True
-
-    def _choose(self, actions: np.ndarray, alike: list[tuple[int, _Slot]]) -> None:
-        rows = [i for i, _ in alike]
-        slots = [slot for _, slot in alike]
-        agent = slots[0].agent
-        chosen = act(
-            agent,
-            slots[0].condition.structure,
-            [agent.raw_weight(slot.condition) for slot in slots],
-            jax.tree.map(lambda x: x[rows], self._observations),
-            [slot.episode_seed for slot in slots],
-            [slot.decisions or 0 for slot in slots],
-            batch_size=self._batch_size,
-        )
-        _, horizon, *shape = actions.shape
-        actions[rows] = chosen.reshape(len(rows), -1, *shape)[:, :horizon]
-
-    def receive(self) -> list[Episode]:
-        """The episodes that ended with the step that was sent."""
-        if not self._is_sent:
-            return []
-        self._is_sent = False
-        try:
-            self._observations, done, infos = self.workers.receive()
-        except Lost as lost:
-            return self._begin_again(lost)
-        episodes = []
-        for i, slot in enumerate(self._slots):
-            if slot is None:
-                continue
-            slot.decisions = 0 if slot.decisions is None else slot.decisions + 1
-            if done[i]:
-                success = told_success(int(infos["success"][i]))
-                numbers = float(infos["return"][i]), int(infos["length"][i])
-                goal, error = int(infos["goal"][i]) or None, infos["error"][i] or None
-                episodes.append(slot.episode(success, *numbers, goal, error))
-                self._slots[i] = None
-        return episodes
-
-    def _begin_again(self, lost: Lost) -> list[Episode]:
-        """All workers were replaced: what they were playing begins again, if not too often."""
-        episodes = []
-        for i, slot in enumerate(self._slots):
-            if slot is None:
-                continue
-            slot.decisions = None
-            if i not in lost.culprits:
-                continue
-            slot.attempts += 1
-            what = f"{slot.condition}, episode seed {slot.episode_seed}: {lost}"
-            if slot.attempts < MAX_ATTEMPTS:
-                logger.warning("%s; it was replaced and plays the episode again.", what)
-                continue
-            logger.warning("%s, for the third time; the episode counts as an error.", what)
-            episodes.append(slot.episode(None, 0.0, 0, error=str(lost)))
-            self._slots[i] = None
-        return episodes

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._compare import Comparison
-from ._conditions import Unit
+from ._conditions import axis_name, units_of
 from ._drawing import (
     add_legend,
     add_title,
-    AXIS_NAMES,
     draw_curves,
     episodes_each,
     errors_of,
@@ -19,7 +18,6 @@ from ._drawing import (
     Styles,
 )
 from ._findings import Compared, Tasks
-from ._plots import units_of
 from ._results import TunedFolder
 from ._tables import number, thinned
 
@@ -33,7 +31,7 @@ def short(task: str) -> str:
 
 
 def draw_tasks(
-    name: str, title: str, compared: Sequence[Compared], unit: Unit, styles: Styles
+    name: str, title: str, compared: Sequence[Compared], unit: str, styles: Styles
 ) -> Picture | None:
     """Success against the weights of one unit, a panel for each task; None without weights."""
     weighted = [
@@ -49,7 +47,7 @@ def draw_tasks(
     figure = new_figure(1.9 + 2.9 * columns, 1.2 + 2.3 * lines)
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
     points = [{r.condition: r.success for r in each.rows if _belongs(r, unit)} for each in shown]
-    weights = sorted({c.weight for found in points for c in found if c.has_weight})
+    weights = sorted({c.weight for found in points for c in found if c.weight is not None})
     for axes, each, found in zip(panels.flat, shown, points, strict=False):
         draw_curves(axes, found, unit, styles)
         if unit != "raw":
@@ -61,7 +59,7 @@ def draw_tasks(
         axes.tick_params(labelsize=8)
     for axes in panels.flat[len(shown) :]:
         axes.set_axis_off()
-    figure.supxlabel(AXIS_NAMES[unit], fontsize=10)
+    figure.supxlabel(axis_name(unit), fontsize=10)
     figure.supylabel("success rate", fontsize=10)
     add_legend(figure, panels.flat)
     counts = episodes_each(rate.count for found in points for rate in found.values() if rate)
@@ -69,11 +67,11 @@ def draw_tasks(
     left_out = styles.left_out(c for found in points for c in found)
     if len(shown) < len(weighted):
         left_out = f"{len(shown)} of {len(weighted)} tasks are shown. {left_out}".strip()
-    caption = f"Success on each task against the {AXIS_NAMES[unit]}: {title}."
+    caption = f"Success on each task against the {axis_name(unit)}: {title}."
     return Picture(name, figure, caption, left_out)
 
 
-def _belongs(row: Comparison, unit: Unit) -> bool:
+def _belongs(row: Comparison, unit: str) -> bool:
     return row.condition.unit == unit or not row.condition.has_weight
 
 
@@ -94,7 +92,7 @@ def draw_iqm(name: str, title: str, tasks: Tasks, styles: Styles) -> Picture | N
             [(row.name, [(row.iqm, "interquartile mean")]) for row in tasks.overall],
             "interquartile mean of success",
         )
-    units = units_of(found)
+    units = units_of(found) or ["raw"]
     figure = new_figure(2.4 + 4.8 * len(units), 4.4)
     panels = figure.subplots(1, len(units), sharey=True, squeeze=False)[0]
     for axes, unit in zip(panels, units, strict=True):
@@ -104,6 +102,19 @@ def draw_iqm(name: str, title: str, tasks: Tasks, styles: Styles) -> Picture | N
     add_legend(figure, panels)
     add_title(figure, title, below)
     return Picture(name, figure, caption, styles.left_out(found))
+
+
+def draw_conditions(name: str, title: str, rows: Sequence[Comparison]) -> Picture | None:
+    """Success of conditions in a list, where none has a weight; None if it is not told."""
+    told = [row for row in rows if row.success]
+    if not told:
+        return None
+    counts = episodes_each(row.success.count for row in told if row.success)
+    found: list[tuple[str, list]] = [
+        (str(row.condition), [(row.success, "success")]) for row in told
+    ]
+    below = f"{counts}, 95% Wilson intervals"
+    return _draw_list(name, title, below, f"Success: {title}.", found, "success rate")
 
 
 def draw_tuned(

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._compare import Comparison
-from ._conditions import Unit
+from ._conditions import axis_name
 from ._drawing import (
     add_legend,
     add_title,
-    AXIS_NAMES,
     draw_curves,
     episodes_each,
     errors_of,
@@ -24,7 +23,7 @@ _GAINED, _LOST = "#0072B2", "#D55E00"
 
 
 def draw_weights(
-    name: str, title: str, rows: Sequence[Comparison], unit: Unit, styles: Styles
+    name: str, title: str, rows: Sequence[Comparison], unit: str, styles: Styles
 ) -> Picture:
     """Success and return against the weights of one unit."""
     shown = {r.condition: r for r in rows if r.condition.unit == unit or not r.condition.has_weight}
@@ -45,7 +44,7 @@ def draw_weights(
     counts = episodes_each(row.episodes for row in shown.values() if row.episodes)
     add_title(figure, title, f"{counts}; 95% intervals: {intervals}")
     shown_as = "Success and return" if told else "Return"
-    caption = f"{shown_as} against the {AXIS_NAMES[unit]}: {title}."
+    caption = f"{shown_as} against the {axis_name(unit)}: {title}."
     return Picture(name, figure, caption, styles.left_out(shown))
 
 
@@ -101,7 +100,7 @@ def _few(rows: Sequence[Comparison]) -> list[Comparison]:
     """As many as there is room for, some weights of each curve."""
     curves: dict[str, list[Comparison]] = {}
     for row in rows:
-        curves.setdefault(row.condition.label, []).append(row)
+        curves.setdefault(row.condition.series, []).append(row)
     kept = list(curves.values())[:MAX_BARS]
     each = MAX_BARS
     while each > 1 and sum(min(len(several), each) for several in kept) > MAX_BARS:

@@ -1,31 +1,44 @@
-"""What the process does that makes videos: it replays episodes, looks at them, and writes files."""
+"""What the process does that makes videos: it replays episodes, looks at them, and writes files.
+
+Actions are chosen by the process that started it, which has the guidances: not all of them can be
+sent to another one.
+"""
 
 import contextlib
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from .. import _environments
-from ._act import act, chunk_length, default_batch_size
-from ._agents import Agent
 from ._episodes import Episode
 from ._player import EpisodePlayer, GO_ON, make_environment, told_success
 from ._video_frames import Panel, side_by_side, write_video
-
-Send = Callable[[str, str], Any]
 
 SHADOW_SIZE = 1024
 NEEDED = (
     "Without a screen it takes a GL library, on Debian `apt install libegl1 libgl1`, and "
     "MUJOCO_GL=egl, which is set where neither a screen nor MUJOCO_GL is."
 )
+
+
+@runtime_checkable
+class Starter(Protocol):
+    """The process that started this one."""
+
+    def send(self, kind: str, text: str) -> None:
+        """Tells it something: `"told"` what is to be shown, `"file"` what is finished."""
+        ...
+
+    def ask(self, label: str, observation: Any, seed: int, decision: int) -> np.ndarray:
+        """The action (chunk) of a guidance, as the evaluation chose it."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,21 +61,20 @@ class Shot:
 class Film:
     """The videos of one agent in one environment; sent to the process that renders."""
 
-    agent: Agent
     environment: str
     goal_conditioned: bool = False
     shots: Sequence[Shot] = ()
     frames: int = 80
     size: int = 320
 
-    def check(self, send: Send) -> str | None:
+    def check(self, starter: Starter) -> str | None:
         """Renders one frame, and returns the problem that this met."""
         problem, camera = self._open()
         if camera is not None:
             camera.close()
         return problem
 
-    def record(self, send: Send) -> str | None:
+    def record(self, starter: Starter) -> str | None:
         """Makes the videos, or returns the problem that it met."""
         problem, camera = self._open()
         if camera is None:
@@ -73,19 +85,19 @@ class Film:
             panels = []
             for recorded in shot.episodes:
                 played, frames = replay(
-                    self.agent, camera, recorded, every, goal_conditioned=self.goal_conditioned
+                    starter, camera, recorded, every, goal_conditioned=self.goal_conditioned
                 )
                 is_same = _outcome(played) == _outcome(recorded)
                 if not is_same:
-                    send("told", _difference(played, recorded))
+                    starter.send("told", _difference(played, recorded))
                 panels.append(Panel(played, frames, every, is_same))
             summary = f"{shot.file}: {'; '.join(panel.summary for panel in panels)}."
             if not all(panel.frames for panel in panels):
-                send("told", f"{summary} Without a single picture there is no video.")
+                starter.send("told", f"{summary} Without a single picture there is no video.")
                 continue
             write_video(shot.file, side_by_side(panels, shot.note))
-            send("file", str(shot.file))
-            send("told", summary)
+            starter.send("file", str(shot.file))
+            starter.send("told", summary)
         camera.close()
         return None
 
@@ -160,7 +172,7 @@ class Camera(gymnasium.Wrapper):
 
 
 def replay(
-    agent: Agent,
+    starter: Starter,
     camera: Camera,
     recorded: Episode,
     every: int,
@@ -171,7 +183,7 @@ def replay(
 
     **Arguments:**
 
-    - `agent`: which recorded it.
+    - `starter`: which knows the guidance that recorded it.
     - `camera`: the environment.
     - `recorded`: the episode.
     - `every`: how many steps there are between two pictures.
@@ -184,23 +196,15 @@ def replay(
     camera.every = every
     player = EpisodePlayer(camera, 1, goal_conditioned=goal_conditioned)
     space: Any = camera.action_space
-    condition, seed = recorded.condition, recorded.episode_seed
+    label, seed = recorded.condition.label, recorded.episode_seed
     blank = np.zeros((1, *space.shape), np.float32)
     observation, _, done, _, found = player.step({"seed": np.array(seed), "actions": blank})
-    horizon = recorded.replan or chunk_length(agent, observation, space.shape)
     decisions = 0
     while not done:
-        actions = act(
-            agent,
-            condition.structure,
-            [agent.raw_weight(condition)],
-            _as_vector(player.observation_space, observation),
-            [seed],
-            [decisions],
-            batch_size=default_batch_size(),
-        )
-        chunk = actions.reshape(-1, *space.shape)[:horizon]
-        observation, _, done, _, found = player.step({"seed": np.array(GO_ON), "actions": chunk})
+        seen = _as_vector(player.observation_space, observation)
+        chunk = starter.ask(label, seen, seed, decisions).reshape(-1, *space.shape)
+        actions = chunk[: recorded.replan]
+        observation, _, done, _, found = player.step({"seed": np.array(GO_ON), "actions": actions})
         decisions += 1
     played = dataclasses.replace(
         recorded,

@@ -3,7 +3,6 @@ from collections.abc import Callable, Sequence
 
 from ._compare import compare, Comparison
 from ._conditions import Condition, UNGUIDED
-from ._cost import FLOW_STEPS
 from ._episodes import Episode
 from ._iqm import interquartile_difference, interquartile_mean, Scores
 from ._results import Group, Kind, Results, TunedFolder
@@ -66,7 +65,6 @@ class Findings:
     - `tuned`: with the comparison of the validation episodes of each.
     - `errors`: the episodes that ended in one.
     - `duplicates`: how many lines count once though they were there twice.
-    - `flow_steps`: what costs are counted for.
     """
 
     compared: list[Compared]
@@ -74,10 +72,9 @@ class Findings:
     tuned: list[tuple[TunedFolder, list[Comparison]]]
     errors: list[Episode]
     duplicates: int
-    flow_steps: int
 
 
-def find(results: Results, *, flow_steps: int = FLOW_STEPS) -> Findings:
+def find(results: Results) -> Findings:
     """Computes everything that a report shows."""
     compared = [Compared(group, compare(group.episodes)) for group in results.groups]
     played = [e for group in results.groups for e in group.episodes]
@@ -88,7 +85,6 @@ def find(results: Results, *, flow_steps: int = FLOW_STEPS) -> Findings:
         [(tuned, compare(tuned.validation)) for tuned in results.tuned],
         sorted((e for e in played if e.error is not None), key=lambda e: e.key),
         results.duplicates,
-        flow_steps,
     )
 
 
@@ -104,7 +100,7 @@ def _over_tasks(compared: Sequence[Compared], tuned: Sequence[TunedFolder]) -> l
 
         def name(condition: Condition, task: str, training=training, kind=kind) -> str:
             is_chosen = kind == "test" and condition in chosen.get((task, training), ())
-            return f"{condition.label}, tuned" if is_chosen else str(condition)
+            return f"{condition.series}, tuned" if is_chosen else str(condition)
 
         tasks = tuple(each.group.task for each in several)
         overall, left_out = _overall(several, name)

@@ -81,7 +81,7 @@ def page(
         body.append(f"<nav><ul>{''.join(links)}</ul></nav>")
     for i, section in enumerate(sections):
         body.append(f'<section id="part{i}">')
-        body.append(_table(section.table, is_words=section.key[2] == "errors"))
+        body.append(_table(section.table, is_words=section.key[2] in ("guidances", "errors")))
         body.append(_pictures(pictures.get(section.key, []), images))
         body.append("</section>")
     if videos:

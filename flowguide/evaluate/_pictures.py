@@ -2,10 +2,10 @@ import re
 from collections.abc import Sequence
 
 from ._compare import Comparison
-from ._conditions import Unit, UNITS
+from ._conditions import units_of
 from ._drawing import Picture, Styles
 from ._figure_compute import draw_compute
-from ._figure_tasks import draw_iqm, draw_tasks, draw_tuned, short
+from ._figure_tasks import draw_conditions, draw_iqm, draw_tasks, draw_tuned, short
 from ._figures import draw_changes, draw_weights
 from ._findings import Compared, Findings, Tasks
 from ._sections import Key
@@ -30,19 +30,21 @@ def pictures(findings: Findings) -> dict[Key, list[Picture]]:
         ]
     for each in findings.compared:
         group = each.group
-        found[group.task, group.training, group.kind] = _of_task(each, findings, styles)
+        found[group.task, group.training, group.kind] = _of_task(each, styles)
     return {key: [p for p in several if p is not None] for key, several in found.items()}
 
 
-def _of_task(compared: Compared, findings: Findings, styles: Styles) -> list[Picture | None]:
+def _of_task(compared: Compared, styles: Styles) -> list[Picture | None]:
     group, rows = compared.group, compared.rows
     name, title = _file_name(group.task, group.training), _title(group.task, group.training)
     if group.kind == "test":
         name, title = f"{name}test_", f"{title}, test"
     of_weights = _of_weights(name, title, rows, styles) if group.kind == "played" else []
+    if group.kind == "played" and not of_weights:
+        of_weights = [draw_conditions(f"{name}success", title, rows)]
     return [
         *of_weights,
-        draw_compute(f"{name}compute", title, rows, findings.flow_steps, styles),
+        draw_compute(f"{name}compute", title, rows, styles),
         draw_changes(f"{name}changes", title, rows),
     ]
 
@@ -74,9 +76,8 @@ def _of_tasks(findings: Findings, tasks: Tasks, styles: Styles) -> list[Picture 
     ]
 
 
-def _units(rows: Sequence[Comparison]) -> list[Unit]:
-    found = {row.condition.unit for row in rows if row.condition.has_weight}
-    return [unit for unit in UNITS if unit in found]
+def _units(rows: Sequence[Comparison]) -> list[str]:
+    return units_of(row.condition for row in rows)
 
 
 def _title(task: str, training: str) -> str:

@@ -1,9 +1,9 @@
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from ._conditions import Condition, Unit, UNITS
+from ._conditions import units_of
 from ._drawing import (
     add_legend,
     add_title,
@@ -33,7 +33,7 @@ def plot_success(episodes: Sequence[Episode], file: str | os.PathLike, title: st
     - `title`: above it, such as the task.
     """
     found = summarise(episodes)
-    units = units_of(found)
+    units = units_of(found) or ["raw"]
     figure = new_figure(2.4 + 4.8 * len(units), 4.4)
     panels = figure.subplots(1, len(units), sharey=True, squeeze=False)[0]
     styles = Styles(found)
@@ -45,12 +45,6 @@ def plot_success(episodes: Sequence[Episode], file: str | os.PathLike, title: st
     counts = episodes_each(rate.count for rate in found.values())
     add_title(figure, title, f"{counts}, 95% Wilson intervals")
     figure.savefig(file)
-
-
-def units_of(conditions: Iterable[Condition]) -> list[Unit]:
-    """The units of their weights; raw ones if none has a weight."""
-    found = {condition.unit for condition in conditions if condition.has_weight}
-    return [unit for unit in UNITS if unit in found] or ["raw"]
 
 
 def plot_along_training(folder: str | os.PathLike, file: str | os.PathLike, title: str) -> None:

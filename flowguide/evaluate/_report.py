@@ -6,11 +6,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from .._cost import CRITICS
 from .._files import replace_file
 from .._versions import versions
 from ._bootstrap import RESAMPLES
 from ._compare import Comparison
-from ._cost import cost, CRITICS, FLOW_STEPS
 from ._drawing import Picture
 from ._findings import find, Findings
 from ._html import page
@@ -30,7 +30,6 @@ def report(
     files: Iterable[str | os.PathLike],
     out: str | os.PathLike,
     *,
-    flow_steps: int = FLOW_STEPS,
     tell: Callable[[str], Any] = print,
 ) -> Path:
     """Writes what was found in results files: tables, pictures, a page, and all numbers.
@@ -38,14 +37,14 @@ def report(
     `out` gets `report.html`, which needs nothing but itself; `report.md` with the same tables;
     `summary.json` with all numbers; and the pictures as PNG. Videos in `out/videos` go into the
     page. Every number comes with its interval and its count: see `flowguide.evaluate.compare` and
-    `flowguide.evaluate.interquartile_mean`.
+    `flowguide.evaluate.interquartile_mean`. Methods need not be known here: lines say what was
+    played and what it cost.
 
     **Arguments:**
 
     - `files`: JSON Lines of episodes, and folders of `flowguide tune`. Tasks and trainings in them
         are told apart; the same line twice counts once.
     - `out`: the folder; made if missing. What it holds of an earlier report is replaced.
-    - `flow_steps`: Euler steps of the policies, for the cost of an action: results do not say.
     - `tell`: called with each sentence that is to be shown.
 
     **Returns:**
@@ -55,18 +54,15 @@ def report(
     **Raises:**
 
     `ValueError` for files that hold no episodes, or such as do not fit together: one episode with
-    two outcomes, two models under one name; `FileNotFoundError` for a file that is not there.
+    two outcomes, two models or two guidances under one name; `FileNotFoundError` for a file that is
+    not there.
     """
-    return write_report(read_report(files, flow_steps=flow_steps), out, tell=tell)
+    return write_report(read_report(files), out, tell=tell)
 
 
-def read_report(
-    files: Iterable[str | os.PathLike], *, flow_steps: int = FLOW_STEPS
-) -> tuple[Findings, list[Section]]:
+def read_report(files: Iterable[str | os.PathLike]) -> tuple[Findings, list[Section]]:
     """All numbers of a report and its tables, with nothing written yet."""
-    if flow_steps < 1:
-        raise ValueError(f"flow_steps must be at least 1, got {flow_steps}.")
-    findings = find(read_results(files), flow_steps=flow_steps)
+    findings = find(read_results(files))
     return findings, sections(findings)
 
 
@@ -166,14 +162,13 @@ def _summary(findings: Findings, parts: Sequence[Section], images: Sequence[str]
     return {
         "confidence": CONFIDENCE,
         "resamples": RESAMPLES,
-        "flow_steps": findings.flow_steps,
         "critic_networks": CRITICS,
         "groups": [
             {
                 "task": each.group.task,
                 "training": each.group.training,
                 "kind": each.group.kind,
-                "conditions": [_row(row, findings.flow_steps) for row in each.rows],
+                "conditions": [_row(row) for row in each.rows],
             }
             for each in findings.compared
         ],
@@ -187,7 +182,7 @@ def _summary(findings: Findings, parts: Sequence[Section], images: Sequence[str]
                     {"conditions": conditions, "episodes": episodes}
                     for conditions, episodes in tuned.rounds
                 ],
-                "validation": [_row(row, findings.flow_steps) for row in rows],
+                "validation": [_row(row) for row in rows],
             }
             for tuned, rows in findings.tuned
         ],
@@ -208,10 +203,8 @@ def _summary(findings: Findings, parts: Sequence[Section], images: Sequence[str]
     }
 
 
-def _row(row: Comparison, flow_steps: int) -> dict[str, Any]:
-    spent = cost(row.condition, flow_steps)
-    return {
-        "name": str(row.condition),
-        **dataclasses.asdict(row),
-        "cost": {**dataclasses.asdict(spent), "forwards": spent.forwards()},
-    }
+def _row(row: Comparison) -> dict[str, Any]:
+    spent: Any = None
+    if row.cost is not None:
+        spent = {**dataclasses.asdict(row.cost), "forwards": row.cost.forwards()}
+    return {"name": str(row.condition), **dataclasses.asdict(row), "cost": spent}

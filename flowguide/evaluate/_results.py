@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ._conditions import Condition
-from ._episodes import Episode, read_episodes
+from ._conditions import Condition, without_hashes
+from ._episodes import condition_from, Episode, read_episodes
 from ._tune import TEST_FILE, TUNED_FILE, VALIDATION_FILE
 
 Kind = Literal["played", "test"]
@@ -37,7 +37,7 @@ class TunedFolder:
     **Attributes:**
 
     - `task`, `training`: what it tuned for.
-    - `chosen`: one condition for each method.
+    - `chosen`: one condition for each curve.
     - `rounds`: of the successive halving: how many conditions were left in each, and how many
         validation episodes each of them had played.
     - `validation`: the episodes that chose.
@@ -120,20 +120,26 @@ def _read_tuned(folder: Path) -> tuple[TunedFolder, int]:
             f"{folder} has no {TUNED_FILE}: expected a folder that flowguide tune finished, or the "
             "results file itself."
         )
+    validation, first = _once(_read(folder / VALIDATION_FILE), str(folder))
+    test, second = _once(_read(folder / TEST_FILE), str(folder))
     text = json.loads(file.read_text())
     try:
         task, training = text["task"], text["training"]
-        chosen = [Condition(**condition) for condition in text["chosen"]]
+        chosen = _chosen(text["chosen"], validation)
         rounds = [(len(each), max(c["episodes"] for c in each)) for each in text["rounds"] if each]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{file} is not what flowguide tune writes: {error!r}") from error
-    validation, first = _once(_read(folder / VALIDATION_FILE), str(folder))
-    test, second = _once(_read(folder / TEST_FILE), str(folder))
     strange = {(e.task, e.training) for e in [*validation, *test]} - {(task, training)}
     if strange:
         raise ValueError(f"{file} is of {(task, training)}, its episodes of {sorted(strange)}.")
     group = Group(task, training, "test", test)
     return TunedFolder(task, training, chosen, rounds, validation, group), first + second
+
+
+def _chosen(found: Sequence[Any], validation: Sequence[Episode]) -> list[Condition]:
+    """The conditions of labels; flowguide 0.1.0 wrote whole conditions."""
+    conditions = {episode.condition.label: episode.condition for episode in validation}
+    return [conditions[each] if isinstance(each, str) else condition_from(each) for each in found]
 
 
 def _check_tuned(tuned: Sequence[TunedFolder]) -> None:
@@ -186,19 +192,28 @@ def _outcome(episode: Episode) -> str:
 def _shown(episode: Episode) -> str:
     return (
         f"success {episode.success}, return {episode.episode_return:g}, length {episode.length}, "
-        f"model {episode.model!r}, replan {episode.replan}, error {episode.error!r}"
+        f"model {episode.model!r}, guidance {episode.guidance!r}, replan {episode.replan}, error "
+        f"{episode.error!r}"
     )
 
 
 def _check_same_agents(episodes: Sequence[Episode]) -> None:
-    """One name must not stand for two agents: their episodes would be paired with each other's."""
+    """One name must not stand for two agents or guidances: their episodes would be mixed."""
     models: dict[tuple[str, str, int], set[str]] = {}
     replans: dict[tuple[str, str], set[int | None]] = {}
+    guidances: dict[tuple[str, str, str, str], set[str]] = {}
     for e in episodes:
         # Results of earlier versions name no model.
         if e.model:
             models.setdefault((e.task, e.training, e.train_seed), set()).add(e.model)
         replans.setdefault((e.task, e.training), set()).add(e.replan)
+        if e.guidance:
+            label = e.condition.label
+            seeded = e.task, e.training, f", training seed {e.train_seed}", label
+            guidances.setdefault(seeded, set()).add(e.guidance)
+            # Each training seed may have measured from observations of its own.
+            alike = without_hashes(e.guidance)
+            guidances.setdefault((e.task, e.training, "", label), set()).add(alike)
     for (task, training, seed), found in models.items():
         if len(found) > 1:
             raise ValueError(
@@ -211,4 +226,11 @@ def _check_same_agents(episodes: Sequence[Episode]) -> None:
             raise ValueError(
                 f"Task {task!r}, training {training!r} was played with --replan "
                 f"{sorted(map(str, numbers))}: such episodes are no pairs. Report them apart."
+            )
+    for (task, training, seed, label), found in guidances.items():
+        if len(found) > 1:
+            raise ValueError(
+                f"Task {task!r}, training {training!r}{seed}: the label {label!r} stands for "
+                f"{len(found)} guidances: {sorted(found)}. Report them apart, or name them "
+                "differently."
             )

@@ -1,20 +1,23 @@
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._progress import progress_bar
+from .._save import load_observations, seeds_of
 from ..data import is_goal_conditioned
 from ._agents import Agent, load_agents
-from ._conditions import Condition
+from ._cross import check_guidances
+from ._dropped import dropped_note
 from ._episodes import Episode, read_episodes, write_episodes
-from ._evaluate import evaluate, Pool
+from ._evaluate import play, Pool
+from ._guided import check_descriptions, conditions_of
 
 
 def evaluate_runs(
     runs: Sequence[str | os.PathLike],
-    conditions: Sequence[Condition],
+    guidances: Mapping[str, Any],
     episodes: int,
     out: str | os.PathLike,
     *,
@@ -32,8 +35,8 @@ def evaluate_runs(
     **Arguments:**
 
     - `runs`: folders of `flowguide train`, of one task; all training seeds of each are played.
-    - `conditions`: what to compare.
-    - `episodes`: how many of each agent and condition.
+    - `guidances`: what to compare: labels and guidances, as in `evaluate`.
+    - `episodes`: how many of each agent and label.
     - `out`: a file of JSON Lines, one for each episode; other episodes in it stay.
     - `first_episode_seed`: episodes have the seeds from this one on.
     - `training`: recorded with each episode, where several ways of training are compared.
@@ -49,12 +52,13 @@ def evaluate_runs(
     **Raises:**
 
     `ValueError` if the runs have different tasks or the same training seeds, or if the file holds
-    episodes of other parameters under the same name; what `flowguide.load` and `evaluate` raise.
+    episodes of other parameters, or of another guidance, under the same name; what `flowguide.load`
+    and `evaluate` raise.
     """
     return play_into(
         Path(out).expanduser(),
         load_runs(runs, training, environment),
-        conditions,
+        guidances,
         range(first_episode_seed, first_episode_seed + episodes),
         replan=replan,
         workers=workers,
@@ -115,6 +119,27 @@ def load_runs(
     return Runs(list(agents.values()), environment or task or "", is_goals)
 
 
+def observations_of(runs: Sequence[str | os.PathLike]) -> Any:
+    """What the unit of weights is measured from, for all of the runs: what the first one kept.
+
+    **Raises:**
+
+    `ValueError` if it kept none.
+    """
+    if not runs:
+        raise ValueError("No run was given: expected folders of `flowguide train`.")
+    run = Path(runs[0]).expanduser()
+    seeds = seeds_of(run)
+    try:
+        return load_observations(run, seed=seeds[0] if seeds else None)
+    except FileNotFoundError as error:
+        raise ValueError(
+            "Weights in units of the task (kappas) are measured from observations of the first "
+            f"run, and it has none: {error} Weights in units of the observation at hand (local) "
+            "need none."
+        ) from error
+
+
 def _task_of(run: Path) -> str | None:
     """Of a run, or of the folder of one of its seeds."""
     for folder in (run.expanduser(), run.expanduser().parent):
@@ -127,7 +152,7 @@ def _task_of(run: Path) -> str | None:
 def play_into(
     file: Path,
     runs: Runs,
-    conditions: Sequence[Condition],
+    guidances: Mapping[str, Any],
     episode_seeds: Sequence[int],
     *,
     replan: int | None,
@@ -141,11 +166,14 @@ def play_into(
     agents, task, goal_conditioned = runs
     file.parent.mkdir(parents=True, exist_ok=True)
     found = read_episodes(file)
-    _check_same(file, found, agents, task, replan)
+    check_guidances(guidances)
+    conditions = conditions_of(guidances)
+    mine = _check_same(file, found, agents, task, replan)
+    check_descriptions(guidances, mine, str(file))
     asked = dict.fromkeys(
         Episode(condition, agent.train_seed, seed, None, 0.0, 0, task, agent.training).key
         for agent in agents
-        for condition in conditions
+        for condition in conditions.values()
         for seed in episode_seeds
     )
     # Errors that are tried again are left out, and so is the half line of a killed process.
@@ -165,15 +193,13 @@ def play_into(
             lines.flush()
             bar.update(row, advance=1, note=str(episode.condition))
 
-        played = evaluate(
-            agents,
-            task,
-            conditions,
-            episode_seeds,
+        played = play(
+            *(agents, task, guidances, episode_seeds),
             workers=workers,
             replan=replan,
             goal_conditioned=goal_conditioned,
             timeout=timeout,
+            batch_size=None,
             finished=finished,
             on_episode=on_episode,
             pool=pool,
@@ -181,22 +207,30 @@ def play_into(
     kept |= {episode.key: episode for episode in played}
     write_episodes(file, kept.values())
     _tell_errors(played, tell)
+    note = dropped_note(played)
+    if note:
+        tell(f"Warning: {note}")
     return [kept[key] for key in asked]
 
 
 def _check_same(
     file: Path, found: Sequence[Episode], agents: Sequence[Agent], task: str, replan: int | None
-) -> None:
-    """Refuses to add to episodes that other parameters played under the same name."""
+) -> list[Episode]:
+    """The episodes of these agents, refused if other parameters played them under the same name."""
     models = {(task, agent.training, agent.train_seed): agent.model for agent in agents}
+    mine = []
     for episode in found:
         model = models.get((episode.task, episode.training, episode.train_seed))
-        if model is not None and (episode.model, episode.replan) != (model, replan):
+        if model is None:
+            continue
+        if (episode.model, episode.replan) != (model, replan):
             raise ValueError(
                 f"{file} holds episodes of training seed {episode.train_seed} with the parameters "
                 f"{episode.model!r} and replan {episode.replan}; these have {model!r} and "
                 f"{replan}. Choose another file, or delete it."
             )
+        mine.append(episode)
+    return mine
 
 
 def _tell_errors(played: Sequence[Episode], tell: Callable[[str], Any]) -> None:

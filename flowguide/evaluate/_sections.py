@@ -1,8 +1,10 @@
 import dataclasses
 from collections.abc import Sequence
 
+from .._cost import CRITICS
 from ._compare import Comparison
 from ._conditions import Condition
+from ._dropped import note_of
 from ._findings import Compared, Findings, Tasks
 from ._results import Group, TunedFolder
 from ._tables import amount, change, mark, number, rate, Table
@@ -23,13 +25,16 @@ class Section:
 
 
 def sections(findings: Findings) -> list[Section]:
-    """The tables of a report: over tasks, tuned, each task, errors."""
+    """The tables of a report: over tasks, tuned, each task, what was played, errors."""
     found = [Section(("", each.training, each.kind), _tasks_table(each)) for each in findings.tasks]
     rows = {_key(each.group): each.rows for each in findings.compared}
     for tuned, validation in findings.tuned:
         key = _key(tuned.test)
         found.append(Section((*key[:2], "tuned"), _tuned_table(tuned, validation, rows[key])))
     found += [Section(_key(each.group), _task_table(each)) for each in findings.compared]
+    played = _played_table(findings)
+    if played.rows:
+        found.append(Section(("", "", "guidances"), played))
     if findings.errors:
         found.append(Section(("", "", "errors"), _errors_table(findings)))
     return found
@@ -105,6 +110,8 @@ def _task_notes(compared: Compared, told: bool) -> list[str]:
         notes.append("Unguided was not played, so there is nothing to take differences to.")
     else:
         notes += _unpaired(rows)
+    dropped = note_of((row.condition, row.dropped) for row in rows)
+    notes += [dropped] if dropped else []
     if compared.group.kind == "played" and _several_weights(rows):
         notes.append(
             "The best of several weights is chosen here on the episodes that it is shown on, so it "
@@ -135,8 +142,8 @@ def _unpaired(rows: Sequence[Comparison]) -> list[str]:
 
 
 def _several_weights(rows: Sequence[Comparison]) -> bool:
-    labels = [row.condition.label for row in rows if row.condition.has_weight]
-    return len(labels) > len(set(labels))
+    series = [row.condition.series for row in rows if row.condition.has_weight]
+    return len(series) > len(set(series))
 
 
 def _tuned_table(
@@ -219,6 +226,28 @@ def _tasks_table(tasks: Tasks) -> Table:
         ],
         tuple(mark(row.difference) for row in tasks.overall),
         tuple(notes),
+    )
+
+
+def _played_table(findings: Findings) -> Table:
+    """What the labels stand for, once for all tasks, and what an action costs."""
+    rows: dict[tuple[str, ...], Condition] = {}
+    for each in findings.compared:
+        for row in each.rows:
+            if row.guidance or row.cost:
+                cost = None if row.cost is None else row.cost.forwards()
+                name = str(row.condition), number(row.steps), number(cost), row.guidance or "-"
+                rows.setdefault(name, row.condition)
+    ordered = sorted(rows, key=lambda name: (rows[name], name))
+    return Table(
+        "What was played",
+        ("condition", "flow steps", "cost of an action", "guidance"),
+        ordered,
+        tuple(mark(None) for _ in ordered),
+        (
+            f"Costs are in forward passes of one network, for critics of {CRITICS} networks as "
+            "large as the policy's; a gradient in the action counts as two forward passes.",
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ._conditions import Condition, UNGUIDED, UNITS
+from ._conditions import Condition
 from ._episodes import Episode
 
 CONFIDENCE = 0.95
@@ -81,7 +81,7 @@ def success_of(successes: int, count: int) -> Success:
 
 
 def summarise(episodes: Sequence[Episode]) -> dict[Condition, Success]:
-    """The success of each condition: unguided first, then by name and weight.
+    """The success of each condition: unguided first, then curve by curve, by weight.
 
     **Arguments:**
 
@@ -94,7 +94,7 @@ def summarise(episodes: Sequence[Episode]) -> dict[Condition, Success]:
     for episode in episodes:
         if episode.error is None and episode.success is not None:
             grouped.setdefault(episode.condition, []).append(episode.success)
-    return {condition: success(grouped[condition]) for condition in in_order(grouped)}
+    return {condition: success(grouped[condition]) for condition in sorted(grouped)}
 
 
 def rank(condition: Condition, episodes: Sequence[Episode]) -> tuple[float, float, float]:
@@ -102,16 +102,9 @@ def rank(condition: Condition, episodes: Sequence[Episode]) -> tuple[float, floa
 
     Without an episode that counts, a condition is the last.
     """
+    smaller = -(condition.weight or 0.0)
     mine = [each for each in episodes if each.condition == condition and each.error is None]
     if not mine:
-        return -math.inf, -math.inf, -condition.weight
+        return -math.inf, -math.inf, smaller
     solved = float(np.mean([bool(each.success) for each in mine]))
-    return solved, float(np.mean([each.episode_return for each in mine])), -condition.weight
-
-
-def in_order(conditions: Iterable[Condition]) -> list[Condition]:
-    """Unguided first, then curve by curve, the weights of each rising."""
-    return sorted(
-        conditions,
-        key=lambda c: (c.method != UNGUIDED, c.method, c.best_of_n, UNITS.index(c.unit), c.weight),
-    )
+    return solved, float(np.mean([each.episode_return for each in mine])), smaller

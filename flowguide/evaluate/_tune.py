@@ -2,15 +2,17 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .._checks import as_positive_int
 from .._files import replace_file
-from ._conditions import Condition
+from ._conditions import Condition, UNGUIDED
+from ._cross import check_guidances
 from ._episodes import Episode
 from ._evaluate import Pool
+from ._guided import conditions_of
 from ._runs import load_runs, play_into
 from ._statistics import rank
 
@@ -29,7 +31,7 @@ class Tuned:
 
     **Attributes:**
 
-    - `chosen`: the condition of each curve (`Condition.label`) with the weight that won.
+    - `chosen`: the condition of each curve (`Condition.series`) with the weight that won.
     - `rounds`: of successive halving: each candidate with its number of episodes and its score.
     - `validation`: the episodes that chose. The winners' success in them is optimistic.
     - `test`: the chosen conditions, and those without a weight, in other episodes.
@@ -43,7 +45,7 @@ class Tuned:
 
 def tune_runs(
     runs: Sequence[str | os.PathLike],
-    candidates: Sequence[Condition],
+    candidates: Mapping[str, Any],
     out: str | os.PathLike,
     *,
     validation_episodes: int = 32,
@@ -58,16 +60,17 @@ def tune_runs(
 ) -> Tuned:
     """Chooses weights on validation episodes, and plays test episodes with what was chosen.
 
-    Weights of one curve (a method, its best of n, the unit of its weights) compete by successive
-    halving: all play a few episodes, the better half plays twice as many, and so on, until two have
-    played all validation episodes and one has won. Success decides, then the return, then the
-    smaller weight; one choice serves all training seeds. Killed and called again, it plays only
-    what is missing.
+    Weights of one curve and one unit compete by successive halving: all play a few episodes, the
+    better half plays twice as many, and so on, until two have played all validation episodes and
+    one has won. Success decides, then the return, then the smaller weight; one choice serves all
+    training seeds. Killed and called again, it plays only what is missing.
 
     **Arguments:**
 
     - `runs`: folders of `flowguide train`, of one task.
-    - `candidates`: the conditions. Those without a weight only play the test.
+    - `candidates`: labels and guidances, as in `evaluate`. Guidances of one curve are those whose
+        labels differ in the weight alone, as `flowguide.evaluate.cross` names them. Those without a
+        weight only play the test.
     - `out`: a folder for `validation.jsonl`, `test.jsonl` and `tuned.json`.
     - `validation_episodes`, `test_episodes`: of each training seed and condition. The two have
         different seeds.
@@ -86,10 +89,12 @@ def tune_runs(
     """
     validation_episodes = as_positive_int("validation_episodes", validation_episodes)
     test_episodes = as_positive_int("test_episodes", test_episodes)
+    check_guidances(candidates)
+    conditions = list(conditions_of(candidates).values())
     curves: dict[str, list[Condition]] = {}
-    for condition in candidates:
+    for condition in conditions:
         if condition.has_weight:
-            curves.setdefault(condition.label, []).append(condition)
+            curves.setdefault(condition.series, []).append(condition)
     if not curves:
         raise ValueError("Nothing to tune: no candidate has a weight.")
     loaded = load_runs(runs, training, environment)
@@ -99,11 +104,12 @@ def tune_runs(
     rounds = []
     with Pool() as pool:
 
-        def play(file: str, conditions: Sequence[Condition], seeds: Sequence[int]) -> list[Episode]:
+        def play(file: str, some: Sequence[Condition], seeds: Sequence[int]) -> list[Episode]:
             return play_into(
                 folder / file,
                 loaded,
-                conditions,
+                # The unguided policy is tested, whether it is a candidate or not.
+                {c.label: candidates.get(c.label) for c in some},
                 seeds,
                 replan=replan,
                 workers=workers,
@@ -121,13 +127,13 @@ def tune_runs(
             validation |= {episode.key: episode for episode in played}
             ranks = {condition: rank(condition, played) for condition in racing}
             rounds.append({c: (episodes * seeds_each, ranks[c][0]) for c in racing})
-            for label, some in left.items():
+            for series, some in left.items():
                 best = sorted(some, key=lambda c: ranks[c], reverse=True)
-                left[label] = best[: -(-len(best) // 2)]
+                left[series] = best[: -(-len(best) // 2)]
         chosen = [some[0] for some in left.values()]
         tell(f"{task}: chosen {', '.join(map(str, chosen))}.")
-        others = [condition for condition in candidates if not condition.has_weight]
-        tested = list(dict.fromkeys([Condition(), *others, *chosen]))
+        others = [condition for condition in conditions if not condition.has_weight]
+        tested = list(dict.fromkeys([Condition(UNGUIDED), *others, *chosen]))
         seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + test_episodes)
         test = play(TEST_FILE, tested, seeds)
     tuned = Tuned(chosen, rounds, list(validation.values()), test)
@@ -151,10 +157,10 @@ def _write(file: Path, tuned: Tuned, task: str, training: str) -> None:
     found = {
         "task": task,
         "training": training,
-        "chosen": [dataclasses.asdict(condition) for condition in tuned.chosen],
+        "chosen": [condition.label for condition in tuned.chosen],
         "rounds": [
             [
-                {"condition": dataclasses.asdict(condition), "episodes": count, "score": score}
+                {"condition": condition.label, "episodes": count, "score": score}
                 for condition, (count, score) in each.items()
             ]
             for each in tuned.rounds

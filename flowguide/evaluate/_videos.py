@@ -1,30 +1,32 @@
-"""Videos of paired episodes, side by side: which ones, and the process that makes them."""
+"""Videos of paired episodes, side by side: which ones."""
 
 import dataclasses
-import multiprocessing
 import os
 import re
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .._checks import as_positive_int
-from .._processes import start_worker
+from ._act import act, default_batch_size
+from ._agents import Agent
 from ._conditions import Condition, UNGUIDED
+from ._cross import check_guidances
 from ._episodes import Episode
-from ._film import Film, NEEDED, Shot
+from ._film import Film, Shot
+from ._guided import check_descriptions, Guided, put_together
 from ._runs import load_runs
-from ._statistics import in_order, rank
+from ._statistics import rank
+from ._video_process import in_process
 
 MAX_PANELS = 4
 
 
 def record_videos(
     runs: Sequence[str | os.PathLike],
+    guidances: Mapping[str, Any],
     episodes: Sequence[Episode],
     count: int,
     folder: str | os.PathLike,
@@ -36,7 +38,7 @@ def record_videos(
 ) -> list[Path]:
     """Plays some evaluated episodes again, and films each under several conditions side by side.
 
-    The panels are the unguided policy and, of each curve (`Condition.label`), the condition with
+    The panels are the unguided policy and, of each curve (`Condition.series`), the condition with
     the highest success; the best curves if there are more than three. Episodes that the best of
     them gained come first, then those that it lost, then the others, so the videos are a choice:
     they show what guidance changes, and nothing of how often.
@@ -48,7 +50,8 @@ def record_videos(
     **Arguments:**
 
     - `runs`: folders of `flowguide train`, which played the episodes.
-    - `episodes`: what `evaluate_runs` returned, or some of it.
+    - `guidances`: by their labels, as `evaluate_runs` took them.
+    - `episodes`: what it returned, or some of it.
     - `count`: at most so many episodes, a video each.
     - `folder`: gets `<task>_seed_<n>.mp4`; made if missing.
     - `train_seed`: whose episodes; by default the first.
@@ -62,8 +65,11 @@ def record_videos(
 
     **Raises:**
 
-    `ValueError` for episodes that the runs did not play, or without one that all panels share.
+    `ValueError` for episodes that the runs or the guidances did not play, or without one that all
+    panels share.
     """
+    check_guidances(guidances)
+    check_descriptions(guidances, episodes, "What is to be filmed")
     count, frames = as_positive_int("count", count), as_positive_int("frames", frames)
     size = as_positive_int("size", size)
     panels, left_out = choose_panels(episodes)
@@ -77,7 +83,15 @@ def record_videos(
             f"{', '.join(map(str, panels))} played without an error; there are the training seeds "
             f"{seeds}."
         )
-    film = _film(runs, mine[0])
+    guidances = {UNGUIDED: None, **guidances}
+    missing = [str(panel) for panel in panels if panel.label not in guidances]
+    if missing:
+        raise ValueError(
+            f"The guidances of {', '.join(missing)} are missing: expected those that played the "
+            f"episodes, got {list(guidances)}."
+        )
+    film, agent = _film(runs, mine[0])
+    guided = {c.label: put_together(agent, c.label, guidances[c.label]) for c in panels}
     shots = _shots(Path(folder).expanduser(), chosen[:count])
     film = dataclasses.replace(film, shots=shots, frames=frames, size=size)
     tell(_chosen(panels, left_out, chosen, len(shots)))
@@ -89,14 +103,24 @@ def record_videos(
         else:
             tell(text)
 
-    problem = _in_process(film.record, on_message)
+    problem = in_process(film.record, on_message, lambda *asked: _choose(guided, *asked))
     if problem:
         tell(f"No videos: {problem}")
     return finished
 
 
-def _film(runs: Sequence[str | os.PathLike], episode: Episode) -> Film:
-    """With the agent that played the episode."""
+def _choose(
+    guided: Mapping[str, Guided], label: str, observations: Any, seed: int, decision: int
+) -> np.ndarray:
+    """The action that the evaluation chose there: same noise, same batch size."""
+    actions, _ = act(
+        *([guided[label]], observations, [seed], [decision]), batch_size=default_batch_size()
+    )
+    return actions[0]
+
+
+def _film(runs: Sequence[str | os.PathLike], episode: Episode) -> tuple[Film, Agent]:
+    """And the agent that played the episode."""
     loaded = load_runs(runs, episode.training, episode.task)
     agent = next((a for a in loaded.agents if a.train_seed == episode.train_seed), None)
     if agent is None or agent.model != episode.model:
@@ -104,7 +128,7 @@ def _film(runs: Sequence[str | os.PathLike], episode: Episode) -> Film:
             f"The runs {', '.join(map(str, runs))} did not play these episodes: those are of "
             f"training seed {episode.train_seed} with the parameters {episode.model!r}."
         )
-    return Film(agent, episode.task, loaded.goal_conditioned)
+    return Film(episode.task, loaded.goal_conditioned), agent
 
 
 def _shots(folder: Path, chosen: Sequence[tuple[str, list[Episode]]]) -> list[Shot]:
@@ -133,8 +157,8 @@ def video_problem(
     What `evaluate_runs` raises for runs that it cannot play.
     """
     loaded = load_runs(runs, training, environment)
-    film = Film(loaded.agents[0], loaded.environment)
-    return _in_process(film.check, lambda kind, text: None)
+    film = Film(loaded.environment)
+    return in_process(film.check, lambda kind, text: None)
 
 
 def choose_panels(episodes: Sequence[Episode]) -> tuple[list[Condition], list[Condition]]:
@@ -155,13 +179,13 @@ def choose_panels(episodes: Sequence[Episode]) -> tuple[list[Condition], list[Co
     kinds = sorted({(episode.task, episode.training) for episode in episodes})
     if len(kinds) != 1:
         raise ValueError(f"Expected the episodes of one task and one way of training, got {kinds}.")
-    ranks = {c: rank(c, episodes) for c in in_order({e.condition for e in episodes})}
+    ranks = {c: rank(c, episodes) for c in sorted({e.condition for e in episodes})}
     best: dict[str, Condition] = {}
     for condition in sorted(ranks, key=lambda c: ranks[c], reverse=True):
-        best.setdefault(condition.label, condition)
+        best.setdefault(condition.series, condition)
     # In falling order: the first is the best.
-    unguided = [c for c in best.values() if c.method == UNGUIDED]
-    others = [c for c in best.values() if c.method != UNGUIDED]
+    unguided = [c for c in best.values() if c.label == UNGUIDED]
+    others = [c for c in best.values() if c.label != UNGUIDED]
     room = MAX_PANELS - len(unguided)
     return [*unguided, *others[:room]], others[room:]
 
@@ -213,61 +237,3 @@ def _chosen(
         gained, lost = kinds.count("gained"), kinds.count("lost")
         sentence += f" Against {panels[0]}, {panels[1]} gained {gained} and lost {lost} of them."
     return sentence
-
-
-def _in_process(
-    work: Callable[[Callable[[str, str], Any]], str | None], on_message: Callable[[str, str], Any]
-) -> str | None:
-    """Does the work in a fresh process that can render, and returns the problem that it met.
-
-    Not in a forked one: MuJoCo reads its GL backend from the environment when it is imported.
-    """
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(work, sender), daemon=True)
-    with _environment_to_render():
-        process.start()
-    sender.close()
-    try:
-        while True:
-            kind, text = receiver.recv()
-            if kind == "done":
-                return text
-            if kind == "failed":
-                raise RuntimeError(f"The process that renders failed:\n{text}")
-            on_message(kind, text)
-    except EOFError:
-        process.join()
-        return (
-            f"the process that renders died (exit code {process.exitcode}), as it does with a "
-            f"broken GL library. {NEEDED}"
-        )
-    finally:
-        receiver.close()
-        process.kill()
-        process.join()
-
-
-def _run(work: Callable[[Callable[[str, str], Any]], str | None], sender: Connection) -> None:
-    start_worker()
-    try:
-        problem = work(lambda kind, text: sender.send((kind, text)))
-    except Exception:
-        sender.send(("failed", traceback.format_exc()))
-    else:
-        sender.send(("done", problem))
-
-
-@contextmanager
-def _environment_to_render() -> Iterator[None]:
-    """What a process that is started within needs to render without a screen."""
-    wanted = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
-        wanted["MUJOCO_GL"] = "egl"
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]

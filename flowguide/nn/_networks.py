@@ -4,9 +4,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._checks import as_positive_int, as_shape, shown
+from .._pytree import PyTree
 from ._mlp import MLP
 from ._time import sinusoidal_embedding
 

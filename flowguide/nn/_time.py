@@ -22,6 +22,7 @@ def sinusoidal_embedding(t: Float[ArrayLike, ""], size: int = 16) -> Float[Array
     the usual transformer frequencies, so that nearby times differ much.
     """
     half = size // 2
-    frequencies = np.exp(-np.log(MAX_PERIOD) * np.arange(half) / half).astype(np.float32)
-    phase = TIME_SCALE * jnp.asarray(t) * frequencies
+    frequencies = np.exp(-np.log(MAX_PERIOD) * np.arange(half) / half)
+    time = jnp.asarray(t)
+    phase = TIME_SCALE * time * frequencies.astype(time.dtype)
     return jnp.concatenate([jnp.cos(phase), jnp.sin(phase)])

@@ -8,7 +8,7 @@ from typing import Any
 from ..data import dataset_name, is_goal_conditioned
 from ..data._generate import RECIPES, SUPPORTED
 from ..data._ogbench import DEFAULT_DATASET_DIR
-from ..evaluate import Condition
+from ..evaluate._cross import Crossing
 from ..train import Settings
 from ..train._run import SETTINGS_FILE, to_json
 from ._jobs import Job
@@ -167,8 +167,8 @@ def _folder(top: str, name: str, training: Training, seed: int) -> str:
     return f"{top}/{name}/{training.name}/seed_{seed}"
 
 
-def _as_json(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
-    return [dataclasses.asdict(condition) for condition in conditions]
+def _as_json(tables: Sequence[Crossing]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(table) for table in tables]
 
 
 def _options(played: Evaluation | Tuning) -> dict[str, Any]:

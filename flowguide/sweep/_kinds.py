@@ -40,9 +40,9 @@ def critic(out: Path, arguments: Arguments, cpus: int) -> None:
 def evaluate(out: Path, arguments: Arguments, cpus: int) -> None:
     from ..evaluate import evaluate_runs
 
+    runs = [out / run for run in arguments["runs"]]
     episodes = evaluate_runs(
-        [out / run for run in arguments["runs"]],
-        _conditions(arguments["conditions"]),
+        *(runs, _guidances(runs, arguments["conditions"])),
         arguments["episodes"],
         out / arguments["file"],
         training=arguments["training"],
@@ -58,9 +58,9 @@ def evaluate(out: Path, arguments: Arguments, cpus: int) -> None:
 def tune(out: Path, arguments: Arguments, cpus: int) -> None:
     from ..evaluate import tune_runs
 
+    runs = [out / run for run in arguments["runs"]]
     tune_runs(
-        [out / run for run in arguments["runs"]],
-        _conditions(arguments["candidates"]),
+        *(runs, _guidances(runs, arguments["candidates"])),
         out / arguments["folder"],
         validation_episodes=arguments["validation_episodes"],
         test_episodes=arguments["test_episodes"],
@@ -96,10 +96,14 @@ def _with_paths(out: Path, settings: Arguments) -> Arguments:
     }
 
 
-def _conditions(conditions: Sequence[Arguments]) -> list[Any]:
-    from ..evaluate import Condition
+def _guidances(runs: Sequence[Path], tables: Sequence[Arguments]) -> dict[str, Any]:
+    """What tables of a plan name, by labels; kappas are measured from what the first run keeps."""
+    from ..evaluate._cross import Crossing, merged
+    from ..evaluate._runs import observations_of
 
-    return [Condition(**condition) for condition in conditions]
+    crossings = [from_table(Crossing, table, "the conditions") for table in tables]
+    needed = any(crossing.kappas for crossing in crossings)
+    return merged(crossings, observations_of(runs) if needed else None)
 
 
 def _options(arguments: Arguments, cpus: int) -> Arguments:

@@ -9,7 +9,8 @@ from typing import Any
 from .._checks import as_positive_int
 from ..data import dataset_name, is_goal_conditioned
 from ..data._ogbench import _check_name as check_name
-from ..evaluate import Condition, cross
+from ..evaluate import Condition
+from ..evaluate._cross import Crossing
 from ._resources import KINDS, Resources
 from ._tables import check_keys, from_table
 from ._training import Training
@@ -21,12 +22,12 @@ class Evaluation:
 
     **Attributes:**
 
-    - `conditions`: what is compared.
+    - `conditions`: what is compared: tables of methods and weights.
     - `episodes`: of each condition, task, training setting and training seed.
     - `replan`, `workers`, `timeout`: as in `flowguide.evaluate.evaluate`.
     """
 
-    conditions: tuple[Condition, ...]
+    conditions: tuple[Crossing, ...]
     episodes: int
     replan: int | None = None
     workers: int | None = None
@@ -39,12 +40,12 @@ class Tuning:
 
     **Attributes:**
 
-    - `candidates`: what is chosen from.
+    - `candidates`: what is chosen from: tables of methods and weights.
     - `validation_episodes`, `test_episodes`: to choose on and to report, of each training seed.
     - `replan`, `workers`, `timeout`: as in `flowguide.evaluate.evaluate`.
     """
 
-    candidates: tuple[Condition, ...]
+    candidates: tuple[Crossing, ...]
     validation_episodes: int = 32
     test_episodes: int = 50
     replan: int | None = None
@@ -85,17 +86,6 @@ class _Top:
     seeds: tuple[int, ...]
     collect: int | None = None
     dataset_dir: Path | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Cross:
-    """The arguments of `flowguide.evaluate.cross`."""
-
-    methods: tuple[str, ...]
-    weights: tuple[float, ...] = ()
-    kappas: tuple[float, ...] = ()
-    norms: tuple[float, ...] = ()
-    best_of_n: tuple[int, ...] = (1,)
 
 
 def read_plan(file: str | os.PathLike) -> Plan:
@@ -186,13 +176,18 @@ def _tuning(table: Any) -> Tuning:
     crossed = _conditions(table, "candidates", "[tune]")
     found = from_table(Tuning, {**table, "candidates": ()}, "[tune]")
     _check_counts(found, ("validation_episodes", "test_episodes"), "[tune]")
-    if not any(condition.has_weight for condition in crossed):
+    if not any(condition.has_weight for condition in conditions_of(crossed)):
         raise ValueError("[tune] has nothing to choose from: no candidate has a weight.")
     return dataclasses.replace(found, candidates=crossed)
 
 
-def _conditions(table: Any, key: str, where: str) -> tuple[Condition, ...]:
-    """What tables `[[evaluate.conditions]]` or `[[tune.candidates]]` say, each once."""
+def conditions_of(tables: Sequence[Crossing]) -> list[Condition]:
+    """What tables compare, each condition once."""
+    return list(dict.fromkeys(each for table in tables for each in table.conditions))
+
+
+def _conditions(table: Any, key: str, where: str) -> tuple[Crossing, ...]:
+    """The tables `[[evaluate.conditions]]` or `[[tune.candidates]]`, which can be made."""
     check_keys(table, table, where)
     tables = table.get(key, [])
     header = f"[[{where.strip('[]')}.{key}]]"
@@ -200,15 +195,16 @@ def _conditions(table: Any, key: str, where: str) -> tuple[Condition, ...]:
         raise ValueError(
             f"{where} lacks {key}: expected a table {header} with methods and weights."
         )
-    found: list[Condition] = []
+    found: list[Crossing] = []
     for number, each in enumerate(tables, start=1):
         named = f"{header} number {number}"
-        options = vars(from_table(_Cross, each, named))
+        found.append(from_table(Crossing, each, named))
         try:
-            found += cross(**options)
+            # What is wrong with it is said now, and not by a job.
+            assert found[-1].conditions
         except ValueError as error:
             raise ValueError(f"{named}: {error}") from error
-    return tuple(dict.fromkeys(found))
+    return tuple(found)
 
 
 def _check_counts(record: Any, names: Sequence[str], where: str) -> None:

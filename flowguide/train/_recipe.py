@@ -7,9 +7,9 @@ from typing import Any
 import optax
 
 from .. import nn
+from .._catalogue import method_named
 from .._critic import Pessimism
 from .._guidance import AbstractGuidance, best_of_n
-from .._catalogue import method_named
 from .._policy import FlowPolicy
 from ..data import Dataset
 from ._bootstrapped import Bootstrapped

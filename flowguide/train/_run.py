@@ -301,7 +301,7 @@ def _evaluate(
     """Plays paired episodes with what has been learnt so far, and draws success along training."""
     from ..evaluate import (
         Agent,
-        Condition,
+        cross,
         evaluate,
         plot_along_training,
         read_episodes,
@@ -311,7 +311,7 @@ def _evaluate(
 
     method = "robust_q" if settings.critic == "robust" else "qgf"
     weights = settings.evaluate_weights if settings.critic != "none" else ()
-    conditions = [Condition(), *(Condition(method, weight) for weight in weights)]
+    guidances = cross([method] if weights else [], weights=weights)
     episode_seeds = range(settings.evaluate_episodes)
     folder = out / EVALUATIONS
     folder.mkdir(exist_ok=True)
@@ -321,12 +321,12 @@ def _evaluate(
         finished = [
             episode
             for episode in read_episodes(file)
-            if episode.condition in conditions and episode.episode_seed in episode_seeds
+            if episode.condition.label in guidances and episode.episode_seed in episode_seeds
         ]
         played = evaluate(
             Agent(policy, critic, seed),
             settings.task,
-            conditions,
+            guidances,
             episode_seeds,
             goal_conditioned=is_goal_conditioned(settings.task),
             finished=finished,

@@ -10,11 +10,11 @@ import pytest
 
 import flowguide as fg
 from flowguide import diagnose
-from flowguide.evaluate import Condition, cross
+from flowguide.evaluate import cross
 
 from ..helpers import affine_policy, mlp_critic, mlp_policy, observation, quadratic_critic
 
-CONDITIONS = cross(["qgf", "best_of_n"], weights=[0.1, 1.0], best_of_n=[1, 8])
+GUIDANCES = cross(["qgf", "best_of_n"], weights=[0.1, 1.0], best_of_n=[1, 8])
 
 
 def observations(count, key):
@@ -77,7 +77,7 @@ def test_methods_without_a_gradient_are_refused(key):
     policy, critic = mlp_policy(key), mlp_critic(key)
     with pytest.raises(ValueError, match="'best_of_n' adds no gradient"):
         diagnose.noise_sensitivity(policy, critic, observations(2, key), ["best_of_n"], key=key)
-    with pytest.raises(ValueError, match=r"Unknown methods \['qfg'\]"):
+    with pytest.raises(ValueError, match=r"Unknown method 'qfg'.*\['qgf'"):
         diagnose.noise_sensitivity(policy, critic, observations(2, key), ["qfg"], key=key)
     with pytest.raises(ValueError, match="at least one guidance"):
         diagnose.noise_sensitivity(policy, critic, observations(2, key), [], key=key)
@@ -88,16 +88,17 @@ def test_value_optimisation(key, tmp_path):
     slope = jnp.array([0.3, -0.2, 0.1])
     policy = fg.FlowPolicy(lambda t, a, o: jnp.zeros(3), (3,), low=-99.0, high=99.0)
     found = diagnose.value_optimisation(
-        policy, Linear(slope), observations(20, key), CONDITIONS, key=key
+        policy, Linear(slope), observations(20, key), GUIDANCES, key=key
     )
-    assert found.conditions[0] == Condition()
-    gain = dict(zip(found.conditions, found.gain.value, strict=True))
-    assert gain[Condition()] == 0
+    names = [condition.label for condition in found.conditions]
+    assert names[0] == "unguided"
+    gain = dict(zip(names, found.gain.value, strict=True))
+    assert gain["unguided"] == 0
     for weight in (0.1, 1.0):
-        np.testing.assert_allclose(gain[Condition("qgf", weight)], weight * 0.14, rtol=1e-4)
-        assert gain[Condition("qgf", weight, 8)] > gain[Condition("qgf", weight)]
-    forwards = dict(zip(found.conditions, found.forwards, strict=True))
-    assert forwards[Condition()] == 10 and forwards[Condition("best_of_n", best_of_n=8)] == 96
+        np.testing.assert_allclose(gain[f"qgf {weight:g}"], weight * 0.14, rtol=1e-4)
+        assert gain[f"qgf, best of 8 {weight:g}"] > gain[f"qgf {weight:g}"]
+    forwards = dict(zip(names, found.forwards, strict=True))
+    assert forwards["unguided"] == 10 and forwards["best of 8"] == 96
     assert np.all(found.clipped == 0)
     save(found, tmp_path)
 
@@ -106,8 +107,11 @@ def test_weights_in_units_of_the_task(key):
     policy, critic, some = mlp_policy(key), mlp_critic(key), observations(16, key)
     unit = float(fg.weight_unit(policy, critic, some))
     in_kappa, raw = (
-        diagnose.value_optimisation(policy, critic, some, [condition], key=key).value.value[1]
-        for condition in (Condition("qgf", 2.0, unit="kappa"), Condition("qgf", 2.0 * unit))
+        diagnose.value_optimisation(policy, critic, some, guidances, key=key).value.value[1]
+        for guidances in (
+            cross(["qgf"], kappas=[2.0], observations=some),
+            {"mine": fg.qgf(2.0 * unit)},
+        )
     )
     np.testing.assert_allclose(in_kappa, raw, rtol=1e-5)
 
@@ -121,7 +125,7 @@ def test_exploitation(key, tmp_path):
         policy,
         Linear(slope),
         observations(30, key),
-        [Condition("qgf", 20.0)],
+        {"qgf 20": fg.qgf(20.0)},
         data,
         num_unguided=64,
         key=key,
@@ -138,7 +142,7 @@ def test_exploitation(key, tmp_path):
 def test_exploitation_refuses_actions_of_another_shape(key):
     with pytest.raises(ValueError, match=r"dataset_actions has shape \(5, 2\): expected"):
         diagnose.exploitation(
-            *(mlp_policy(key), mlp_critic(key), observations(2, key), []),
+            *(mlp_policy(key), mlp_critic(key), observations(2, key), {}),
             np.zeros((5, 2), np.float32),
             key=key,
         )
@@ -211,7 +215,7 @@ def test_methods_are_ranked_by_truth(key, tmp_path):
     assert np.all(found.distance.value[1] < found.unguided.value)
     assert np.all(found.exact.value < found.distance.value)
     save(found, tmp_path)
-    with pytest.raises(ValueError, match=r"Unknown methods \['qfg'\]"):
+    with pytest.raises(ValueError, match=r"Unknown method 'qfg'.*\['qgf'"):
         diagnose.tilted_distance(lambda o, a: a[0], ["qfg"], key=key)
 
 

@@ -10,18 +10,20 @@ import pytest
 from hypothesis import given, strategies as st
 from matplotlib.container import ErrorbarContainer
 
+import flowguide as fg
 from flowguide.evaluate import (
     compare,
     Condition,
-    cross,
     Episode,
     plot_along_training,
     plot_success,
     write_episodes,
 )
-from flowguide.evaluate._drawing import MAX_CURVES, spread_ticks, Styles
+from flowguide.evaluate._conditions import method_of
+from flowguide.evaluate._cross import Crossing
+from flowguide.evaluate._drawing import MAX_CURVES, METHOD_STYLES, spread_ticks, Styles
 from flowguide.evaluate._figure_compute import draw_compute, MAX_AT_ONE_COST
-from flowguide.evaluate._figure_tasks import draw_iqm, draw_tasks, draw_tuned
+from flowguide.evaluate._figure_tasks import draw_conditions, draw_iqm, draw_tasks, draw_tuned
 from flowguide.evaluate._figures import draw_changes, draw_weights, MAX_BARS
 from flowguide.evaluate._findings import find
 from flowguide.evaluate._results import Group, Results, TunedFolder
@@ -36,19 +38,36 @@ def play(conditions, *, episodes=12, train_seed=0, told=True):
         for seed in range(episodes):
             won = bool(generator.random() < (i + 1) / (len(conditions) + 1)) if told else None
             value = float(generator.normal(-100, 20))
-            found.append(Episode(condition, train_seed, seed, won, value, 50, "cube-task1-v0"))
+            episode = Episode(condition, train_seed, seed, won, value, 50, "cube-task1-v0")
+            found.append(dataclasses.replace(episode, steps=10, cost=cost_of(condition)))
     return found
 
 
+def cost_of(condition):
+    """What ten steps of the methods in these tests cost."""
+    method, n = method_of(condition.curve)
+    if condition.label == "unguided":
+        return fg.Cost(10)
+    if method == "best of 4" or not condition.has_weight:
+        return fg.Cost(40, critic_values=4)
+    one = fg.Cost(10 + 2 * 55, 55, 0, 10) if method == "bptt" else fg.Cost(10, critic_gradients=10)
+    return one if n == 1 else n * one + fg.Cost(critic_values=n)
+
+
+def crossed(methods, **options):
+    found = {name: tuple(several) for name, several in options.items()}
+    return Crossing(tuple(methods), **found).conditions
+
+
 FEW = [
-    *cross(["qgf", "ood", "best_of_n"], kappas=[1.0, 10.0, 100.0], best_of_n=[1, 4]),
-    Condition("qgf", 0.1),
-    Condition("bptt", 0.3),
+    *crossed(["qgf", "ood", "best_of_n"], kappas=[1.0, 10.0, 100.0], best_of_n=[1, 4]),
+    Condition("qgf 0.1", "qgf", 0.1),
+    Condition("bptt 0.3", "bptt", 0.3),
 ]
-MANY = cross(
+MANY = crossed(
     ["qgf", "ood", "ode", "bptt", "qgf_jacobian", "robust_q", "best_of_n"],
     weights=np.geomspace(1e-3, 1e3, 40).tolist(),
-    best_of_n=[1, 2, 4, 8, 16],
+    best_of_n=[1, 2, 4, 8, 16, 32, 64],
 )
 
 
@@ -124,7 +143,7 @@ def test_success_and_return_against_weights(few):
 
 
 def test_a_weight_that_is_zero_or_negative_has_a_place():
-    conditions = [Condition(), *(Condition("qgf", w) for w in (-1.0, 0.0, 0.5, 2.0))]
+    conditions = [Condition(), *(Condition(f"qgf {w}", "qgf", w) for w in (-1.0, 0.0, 0.5, 2.0))]
     picture = draw_weights("name", "a task", compare(play(conditions)), "raw", Styles(conditions))
     check(picture)
     assert picture.figure.axes[0].get_xscale() == "symlog"
@@ -135,15 +154,16 @@ def test_an_environment_that_tells_no_success_has_returns_alone():
     picture = draw_weights("name", "a task", rows, "kappa", Styles(FEW))
     assert [axes.get_ylabel() for axes in picture.figure.axes] == ["mean return"]
     assert draw_changes("name", "a task", rows) is None
-    assert draw_compute("name", "a task", rows, 10, Styles(FEW)) is None
+    assert draw_compute("name", "a task", rows, Styles(FEW)) is None
 
 
 def test_success_against_compute(few):
-    picture = draw_compute("name", "a task", few, 10, Styles(FEW))
+    picture = draw_compute("name", "a task", few, Styles(FEW))
     assert picture is not None
     check(picture)
     (axes,) = picture.figure.axes
-    assert "10 flow steps" in axes.get_xlabel() and "10 flow steps" in picture.caption
+    assert "10 flow steps, critics of 2 networks" in axes.get_xlabel()
+    assert "as the episodes recorded them" in picture.caption
     ticks = [tick.get_text() for tick in axes.get_xticklabels()]
     assert ticks == ["10", "48-50", "208-215"]
     # As many points as conditions, each near its cost.
@@ -152,7 +172,7 @@ def test_success_against_compute(few):
     costs = sorted([10, *[48] * 1, *[50] * 7, *[208] * 6, 215])
     assert all(abs(math.log(x / c)) < 0.5 for x, c in zip(sorted(points), costs, strict=True))
     # One condition has nothing to be compared with.
-    assert draw_compute("name", "a task", few[:1], 10, Styles(FEW)) is None
+    assert draw_compute("name", "a task", few[:1], Styles(FEW)) is None
 
 
 def test_gained_and_lost_episodes(few):
@@ -172,14 +192,14 @@ def test_gained_and_lost_episodes(few):
 def test_a_thousand_conditions_do_not_make_a_larger_picture(many):
     styles = Styles(MANY)
     weights = draw_weights("name", "a task", many, "raw", styles)
-    compute = draw_compute("name", "a task", many, 10, styles)
+    compute = draw_compute("name", "a task", many, styles)
     changes = draw_changes("name", "a task", many)
     assert compute is not None and changes is not None
     for picture in (weights, compute, changes):
         assert max(picture.figure.get_size_inches()) < 12
         assert picture.left_out != ""
         assert overlaps(picture.figure, texts_of(picture.figure)) == []
-    assert "No room for" in weights.left_out and "best of 16" in weights.left_out
+    assert "No room for" in weights.left_out and "best of 64" in weights.left_out
     curves = [line for line in weights.figure.axes[0].lines if len(line.get_xdata()) == 40]
     assert len(curves) == MAX_CURVES
     # A curve without room for caps has a shaded interval instead.
@@ -195,7 +215,7 @@ def test_several_tasks_and_what_was_chosen():
         for task in ("a-singletask-task1-v0", "b-v0", "c-v0")
         for both in [play(FEW, episodes=6) + play(FEW, episodes=6, train_seed=1)]
     ]
-    chosen = Condition("qgf", 10.0, 1, "kappa")
+    chosen = Condition("qgf kappa 10", "qgf", 10.0, "kappa")
     tuned = TunedFolder("d-v0", "", [chosen], [(3, 6)], groups[0].episodes, groups[1])
     findings = find(Results(groups, [], 0))
     styles = Styles(FEW)
@@ -223,7 +243,7 @@ def test_every_method_has_its_own_colour():
     styles = Styles(MANY)
     kept = [condition for condition in MANY if styles.has(condition)]
     looks = {
-        condition.label: (
+        condition.series: (
             styles.color(condition),
             styles.marker(condition),
             str(styles.dashes(condition)),
@@ -232,7 +252,70 @@ def test_every_method_has_its_own_colour():
     }
     assert len(set(looks.values())) == len(looks) > 6
     # And the same one whatever it is drawn with.
-    assert Styles([Condition("ood", 1.0)]).color(Condition("ood", 1.0)) == looks["ood"][0]
+    alone = Condition("ood 1", "ood", 1.0)
+    assert Styles([alone]).color(alone) == looks["ood"][0] == METHOD_STYLES["ood"][0]
+
+
+def test_guidances_of_ones_own_are_coloured_in_turn():
+    names = ["mine", "yours", "theirs", "qgf", "mine, best of 4"]
+    weighted = [Condition(f"{name} {w:g}", name, w) for name in names for w in (0.1, 1.0)]
+    plain = [Condition(name) for name in ("a", "b", "c", "d", "e")]
+    styles = Styles([Condition(), *weighted, *plain])
+    assert all(map(styles.has, [Condition(), *weighted, *plain]))
+    looks = {c.curve: (styles.color(c), styles.marker(c)) for c in weighted}
+    assert looks["mine"] == looks["mine, best of 4"]
+    assert len(set(looks.values())) == 4 and looks["qgf"] == METHOD_STYLES["qgf"]
+    dashes = {c.curve: styles.dashes(c) for c in weighted}
+    assert dashes["mine"] != dashes["mine, best of 4"]
+    assert len({(styles.color(c), str(styles.dashes(c))) for c in [Condition(), *plain]}) == 6
+    # The same whatever the order, and their picture can be drawn.
+    assert Styles([*plain, *reversed(weighted)]).color(weighted[0]) == looks["mine"][0]
+    rows = compare(play([Condition(), *weighted, *plain]))
+    check(draw_weights("name", "a task", rows, "raw", styles))
+
+
+def test_a_unit_of_ones_own_has_its_axis():
+    conditions = [Condition(), *(Condition(f"m {w:g}", "m", w, "metres") for w in (0.5, 2.0))]
+    rows, styles = compare(play(conditions)), Styles(conditions)
+    picture = draw_weights("name", "a task", rows, "metres", styles)
+    check(picture)
+    assert picture.figure.axes[-1].get_xlabel() == "guidance weight (metres)"
+    compute = draw_compute("name", "a task", rows, styles)
+    assert compute is not None
+    check(compute)
+
+
+def test_conditions_without_a_weight_are_a_list():
+    conditions = [Condition(), Condition("mine"), Condition("yours")]
+    picture = draw_conditions("name", "a task", compare(play(conditions)))
+    assert picture is not None
+    check(picture)
+    (axes,) = picture.figure.axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["unguided", "mine", "yours"]
+    assert draw_conditions("name", "a task", compare(play(conditions, told=False))) is None
+
+
+def test_conditions_whose_cost_is_not_known_are_left_out_of_compute():
+    conditions = [
+        Condition(),
+        *FEW[1:4],
+        Condition("mine"),
+        Condition("very own 1", "very own", 1.0),
+    ]
+    episodes = [
+        dataclasses.replace(e, cost=None)
+        if "own" in e.condition.label or "mine" == str(e.condition)
+        else e
+        for e in play(conditions)
+    ]
+    picture = draw_compute("name", "a task", compare(episodes), Styles(conditions))
+    assert picture is not None
+    check(picture)
+    assert picture.left_out == (
+        "4 of 6 conditions are shown. Of mine, very own 1 the cost is not known."
+    )
+    nothing = [dataclasses.replace(e, cost=None) for e in episodes]
+    assert draw_compute("name", "a task", compare(nothing), Styles(conditions)) is None
 
 
 weights = st.lists(st.floats(1e-4, 1e4), min_size=1, max_size=30, unique=True).map(sorted)
@@ -256,7 +339,7 @@ def test_pictures_of_files(tmp_path):
     assert file.read_bytes().startswith(PNG)
     for step in (100, 200):
         for seed in (0, 1):
-            episodes = play([Condition(), Condition("qgf", 1.0)], train_seed=seed)
+            episodes = play([Condition(), Condition("qgf 1", "qgf", 1.0)], train_seed=seed)
             write_episodes(tmp_path / f"seed_{seed}_update_{step:09d}.jsonl", episodes)
     along = tmp_path / "along.png"
     plot_along_training(tmp_path, along, "a task")

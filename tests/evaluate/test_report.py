@@ -11,18 +11,25 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import flowguide as fg
 from flowguide.cli._report import Report
 from flowguide.cli._terminal import show_table
-from flowguide.evaluate import Condition, cross, Episode, report, write_episodes
+from flowguide.evaluate import Condition, Episode, report, write_episodes
+from flowguide.evaluate._cross import Crossing
 from flowguide.evaluate._report import read_report
 from flowguide.evaluate._statistics import Estimate
 from flowguide.evaluate._tables import amount, change, mark, rate
 
 TASKS = ("cube-single-play-singletask-task1-v0", "scene & <puzzle>", "pointmaze-medium-v0")
 TRAINING = "small"
-CONDITIONS = cross(["qgf", "best_of_n"], weights=[0.1], kappas=[3.0, 30.0], best_of_n=[1, 4])
-CONDITIONS = [c for c in CONDITIONS if c.best_of_n == 1 or not c.has_weight]
-CHOSEN = Condition("qgf", 30.0, 1, "kappa")
+CROSSING = Crossing(("qgf", "best_of_n"), weights=(0.1,), kappas=(3.0, 30.0), best_of_n=(1, 4))
+CONDITIONS = [c for c in CROSSING.conditions if c.curve in ("unguided", "qgf", "best of 4")]
+CHOSEN = Condition("qgf kappa 30", "qgf", 30.0, "kappa")
+COSTS = {
+    "unguided": fg.Cost(10),
+    "qgf": fg.Cost(10, critic_gradients=10),
+    "best of 4": fg.Cost(40, critic_values=4),
+}
 ERROR = "ValueError: <observation> is not finite"
 # A number with an interval, as tables write it.
 NUMBER = r"[+-]?[\d.]+ \[[+-]?[\d.]+, [+-]?[\d.]+\]"
@@ -38,8 +45,13 @@ def play(task, conditions, seeds, *, train_seeds=(0, 1, 2)):
                 won = bool(generator.random() < chance)
                 value = -float(generator.integers(10, 200))
                 model = f"{task[:2]}{train_seed}"
+                told = {"guidance": f"{condition.curve}()", "steps": 10}
+                told["cost"] = COSTS[condition.curve]
+                told["dropped"] = 0.002 if condition == CHOSEN else 0.0
                 found.append(
-                    Episode(condition, train_seed, seed, won, value, 9, task, TRAINING, model)
+                    Episode(
+                        *(condition, train_seed, seed, won, value, 9, task, TRAINING, model), **told
+                    )
                 )
     return found
 
@@ -54,15 +66,12 @@ def tune(folder, task):
     write_episodes(folder / "test.jsonl", play(task, [*plain, CHOSEN], range(200, 210)))
 
     def entries(conditions, episodes):
-        return [
-            {"condition": dataclasses.asdict(c), "episodes": episodes, "score": 0.5}
-            for c in conditions
-        ]
+        return [{"condition": c.label, "episodes": episodes, "score": 0.5} for c in conditions]
 
     text = {
         "task": task,
         "training": TRAINING,
-        "chosen": [dataclasses.asdict(CHOSEN)],
+        "chosen": [CHOSEN.label],
         "rounds": [entries(candidates, 12), entries([CHOSEN], 24)],
     }
     (folder / "tuned.json").write_text(json.dumps(text))
@@ -171,7 +180,7 @@ def test_every_number_in_a_table_has_its_interval_and_its_count(made):
     for head, *rows in page.tables:
         for row in rows:
             assert len(row) == len(head)
-            if head[-1] == "error":
+            if head[-1] in ("error", "guidance"):
                 continue
             # The first is the name, with its weight.
             for cell in row[1:]:
@@ -201,12 +210,16 @@ def test_the_numbers(made):
     summary = json.loads((out / "summary.json").read_text())
     cube = next(g for g in summary["groups"] if g["task"] == TASKS[0] and g["kind"] == "played")
     rows = {row["name"]: row for row in cube["conditions"]}
-    assert list(rows) == [str(c) for c in [CONDITIONS[0], *sorted(CONDITIONS[1:], key=order)]]
+    assert list(rows) == ["unguided", "best of 4", "qgf 0.1", "qgf kappa 3", "qgf kappa 30"]
     # The same file twice changes nothing; of 30 episodes 3 were missing or ended in an error.
     assert rows["unguided"]["episodes"] == 27 and rows["qgf 0.1"]["episodes"] == 30
     chosen = rows["qgf kappa 30"]
     assert (chosen["episodes"], chosen["errors"], chosen["pairs"]) == (27, 3, 24)
     assert chosen["unpaired"] == 3 and chosen["cost"]["forwards"] == 50
+    assert chosen["cost"]["critic_gradients"] == chosen["steps"] == 10
+    assert chosen["guidance"] == "qgf()" and chosen["dropped"] == pytest.approx(0.002)
+    assert chosen["condition"] == dataclasses.asdict(CHOSEN)
+    assert rows["best of 4"]["cost"]["forwards"] == 48 and "flow_steps" not in summary
     difference = chosen["difference"]
     assert difference["value"] == pytest.approx((chosen["gained"] - chosen["lost"]) / 24)
     assert difference["count"] == 24 and difference["low"] < difference["value"]
@@ -226,11 +239,21 @@ def test_the_numbers(made):
     notes = " ".join(sum(summary["notes"].values(), []))
     assert "Episodes without an unguided partner" in notes and "qgf 0.1 (3)" in notes
     assert "flowguide tune chooses" in notes and "it is too good" in notes
+    assert "left unguided, because a gradient was not finite, as a share of all: " in notes
+    assert "qgf kappa 30 (0.2%)" in notes
     assert len(files) == 6
 
 
-def order(condition):
-    return condition.method, condition.best_of_n, condition.unit != "raw", condition.weight
+def test_it_says_what_was_played(made):
+    _, out, _ = made
+    tables = Page((out / "report.html").read_text()).tables
+    (played,) = (table for table in tables if table[0][-1] == "guidance")
+    assert played == [
+        ["condition", "flow steps", "cost of an action", "guidance"],
+        ["unguided", "10", "10", "unguided()"],
+        ["best of 4", "10", "48", "best of 4()"],
+        *([f"qgf {weight}", "10", "50", "qgf()"] for weight in ("0.1", "kappa 3", "kappa 30")),
+    ]
 
 
 def test_the_order_of_the_files_does_not_matter(made):
@@ -301,7 +324,7 @@ def test_one_training_seed_has_no_interquartile_mean(tmp_path):
     assert "2 conditions without success rates of two training seeds" in sections[0].table.notes[0]
 
 
-FIRST = Episode(CHOSEN, 0, 1, True, -5.0, 9, "task", "", "abc")
+FIRST = Episode(CHOSEN, 0, 1, True, -5.0, 9, "task", "", "abc", guidance="qgf()")
 
 
 @pytest.mark.parametrize(
@@ -311,6 +334,9 @@ FIRST = Episode(CHOSEN, 0, 1, True, -5.0, 9, "task", "", "abc")
         (dataclasses.replace(FIRST, error="ValueError: no"), "two outcomes of one episode"),
         (dataclasses.replace(FIRST, episode_seed=2, model="def"), "played by 2 models"),
         (dataclasses.replace(FIRST, episode_seed=2, replan=1), "--replan"),
+        (dataclasses.replace(FIRST, guidance="another"), "two outcomes .* guidance 'another'"),
+        (dataclasses.replace(FIRST, episode_seed=2, guidance="another"), "for 2 guidances"),
+        (dataclasses.replace(FIRST, train_seed=2, guidance="another"), "for 2 guidances"),
     ],
 )
 def test_episodes_that_do_not_fit_together(tmp_path, second, message):
@@ -342,8 +368,58 @@ def test_files_that_are_no_results(tmp_path):
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(ValueError, match="holds no episodes"):
         read_report([tmp_path / "empty.jsonl"])
-    with pytest.raises(ValueError, match="flow_steps must be at least 1"):
-        read_report([tmp_path], flow_steps=0)
+
+
+def test_training_seeds_can_measure_from_observations_of_their_own(tmp_path):
+    files = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    guidances = [
+        f"qgf(weight=Kappa(kappa=30, observations=float32[9,2]#0123abc{i}))" for i in range(2)
+    ]
+    for i, file in enumerate(files):
+        write_episodes(file, [dataclasses.replace(FIRST, train_seed=i, guidance=guidances[i])])
+    (row,) = read_report(files)[0].compared[0].rows
+    assert row.guidance == "qgf(weight=Kappa(kappa=30, observations=float32[9,2]))"
+    # One training seed has one.
+    other = dataclasses.replace(FIRST, episode_seed=9, guidance=guidances[1])
+    write_episodes(files[1], [other])
+    with pytest.raises(ValueError, match="training seed 0: the label 'qgf kappa 30' stands for 2"):
+        read_report(files)
+
+
+def test_results_of_an_older_flowguide(tmp_path):
+    """Lines and tuned.json of 0.1.0, beside new ones."""
+    folder = tune(tmp_path / "tuned", TASKS[0])
+    earlier = {
+        "unguided": ("unguided", 0.0, 1, "raw"),
+        "best of 4": ("best_of_n", 0.0, 4, "raw"),
+        "qgf 0.1": ("qgf", 0.1, 1, "raw"),
+        "qgf kappa 3": ("qgf", 3.0, 1, "kappa"),
+        "qgf kappa 30": ("qgf", 30.0, 1, "kappa"),
+    }
+    names = "method", "weight", "best_of_n", "unit"
+
+    def older(line):
+        found = json.loads(line)
+        kept = {k: v for k, v in found.items() if k not in ("label", "curve", *names)}
+        for name in ("guidance", "steps", "cost", "dropped"):
+            del kept[name]
+        return json.dumps({**dict(zip(names, earlier[found["label"]], strict=True)), **kept}) + "\n"
+
+    before = read_report([folder])[0]
+    for file in folder.glob("*.jsonl"):
+        file.write_text("".join(map(older, file.read_text().splitlines())))
+    text = json.loads((folder / "tuned.json").read_text())
+    text["chosen"] = [dict(zip(names, earlier[label], strict=True)) for label in text["chosen"]]
+    (folder / "tuned.json").write_text(json.dumps(text))
+    found = read_report([folder])[0]
+    assert found.tuned[0][0].chosen == before.tuned[0][0].chosen == [CHOSEN]
+    for new, old in zip(before.compared[0].rows, found.compared[0].rows, strict=True):
+        told = {"guidance": "", "steps": None, "cost": None, "dropped": None}
+        assert dataclasses.replace(new, **told) == old
+        assert dataclasses.asdict(old.condition) == dataclasses.asdict(new.condition)
+    # Together with new lines, which say more of the same conditions.
+    report([folder], tmp_path / "out", tell=lambda line: None)
+    assert not list((tmp_path / "out").glob("*compute.png"))
 
 
 def test_tuned_folders_that_cannot_be_trusted(tmp_path):

@@ -8,6 +8,7 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,18 +16,20 @@ import flowguide as fg
 from flowguide.evaluate import (
     Condition,
     cross,
+    evaluate,
     evaluate_runs,
     load_agents,
     read_episodes,
     summarise,
     tune_runs,
 )
-from flowguide.evaluate._runs import load_runs
+from flowguide.evaluate._runs import load_runs, observations_of
 from flowguide.evaluate._tune import halving
 
 from ..helpers import HIDDEN
 
 TASK = "Pendulum-v1"
+UNGUIDED = {"unguided": None}
 OPTIONS = {"environment": TASK, "workers": 2, "shown": False, "tell": lambda line: None}
 
 
@@ -53,12 +56,26 @@ def test_agents_of_a_run(tmp_path):
     agents = load_agents(save_seeds(tmp_path, 0, 2), training="small")
     assert [(agent.train_seed, agent.training) for agent in agents] == [(0, "small"), (2, "small")]
     assert len({agent.model for agent in agents}) == 2
-    # The unit is the one that `guide` measures, once.
+    # The unit is the one that `weight_unit` measures.
     policy, critic, some = agents[0].policy, agents[0].critic, agents[0].observations
-    assert critic is not None
+    assert critic is not None and np.array_equal(some, observations_of([tmp_path]))
     unit = float(fg.weight_unit(policy, critic, some))
-    assert agents[0].raw_weight(Condition("qgf", 2.0, unit="kappa")) == pytest.approx(2 * unit)
-    assert agents[0].raw_weight(Condition("qgf", 2.0)) == 2.0
+    guidances = cross(["qgf"], weights=[2 * unit], kappas=[2.0], observations=some)
+    played = evaluate(agents[0], TASK, guidances, [0], workers=1)
+    returns = {e.condition.unit: e.episode_return for e in played if e.condition.has_weight}
+    assert returns["kappa"] == pytest.approx(returns["raw"], rel=1e-4)
+    assert {e.condition.weight for e in played if e.condition.unit == "kappa"} == {2.0}
+
+
+def test_observations_of_runs(tmp_path):
+    one, two = save_seeds(tmp_path / "one", 0, 1), save_run(tmp_path / "two", 5)
+    assert np.array_equal(observations_of([one, two]), fg.load_observations(one, seed=0))
+    assert np.array_equal(observations_of([two, one]), fg.load_observations(two))
+    (two / "observations.npy").unlink()
+    with pytest.raises(ValueError, match=r"kappas.*first run.*holds no observations.*local"):
+        observations_of([two, one])
+    with pytest.raises(ValueError, match="No run was given"):
+        observations_of([])
 
 
 def test_runs_that_do_not_go_together(tmp_path):
@@ -80,9 +97,8 @@ def test_runs_that_do_not_go_together(tmp_path):
 def test_an_evaluation_goes_on_from_its_file(tmp_path):
     run = save_seeds(tmp_path / "run", 0, 1)
     file = tmp_path / "folder" / "episodes.jsonl"
-    conditions = cross(["qgf"], kappas=[1.0, 5.0])
-    # A condition that is given twice is played once.
-    whole = evaluate_runs([run], [*conditions, *conditions], 3, file, **OPTIONS)
+    guidances = cross(["qgf"], kappas=[1.0, 5.0], observations=observations_of([run]))
+    whole = evaluate_runs([run], guidances, 3, file, **OPTIONS)
     assert len(whole) == 18 and len({episode.key for episode in whole}) == 18
     text = file.read_text()
     # Half a line, and no third of the others, as a killed process leaves it; and an error.
@@ -90,23 +106,56 @@ def test_an_evaluation_goes_on_from_its_file(tmp_path):
     spoilt = json.dumps({**json.loads(lines[0]), "error": "RuntimeError: once"}) + "\n"
     file.write_text(spoilt + "".join(lines[1:12]) + lines[12][:40])
     said = []
-    again = evaluate_runs([run], conditions, 3, file, **{**OPTIONS, "tell": said.append})
+    again = evaluate_runs([run], guidances, 3, file, **{**OPTIONS, "tell": said.append})
     assert again == whole and file.read_text() == text
     assert "11 of 18 are there already" in said[0]
     # Other episodes of the file stay.
-    more = evaluate_runs([run], conditions, 2, file, first_episode_seed=50, **OPTIONS)
+    more = evaluate_runs([run], guidances, 2, file, first_episode_seed=50, **OPTIONS)
     assert len(read_episodes(file)) == 18 + len(more) == 30
 
 
 def test_a_file_does_not_mix_parameters(tmp_path):
     run = save_run(tmp_path / "run")
     file = tmp_path / "episodes.jsonl"
-    evaluate_runs([run], [Condition()], 1, file, **OPTIONS)
+    evaluate_runs([run], UNGUIDED, 1, file, **OPTIONS)
     with pytest.raises(ValueError, match="replan None; these have '.*' and 2"):
-        evaluate_runs([run], [Condition()], 1, file, replan=2, **OPTIONS)
+        evaluate_runs([run], UNGUIDED, 1, file, replan=2, **OPTIONS)
     save_run(run, seed=5)
     with pytest.raises(ValueError, match="episodes of training seed 0 with the parameters"):
-        evaluate_runs([run], [Condition()], 1, file, **OPTIONS)
+        evaluate_runs([run], UNGUIDED, 1, file, **OPTIONS)
+
+
+def test_a_file_does_not_mix_guidances(tmp_path):
+    run = save_run(tmp_path / "run")
+    file = tmp_path / "episodes.jsonl"
+    evaluate_runs([run], {"mine": fg.qgf(0.1)}, 1, file, **OPTIONS)
+    with pytest.raises(ValueError, match=r"holds episodes of qgf\(weight=0.1\) under the label 'm"):
+        evaluate_runs([run], {"mine": fg.qgf(0.2)}, 1, file, **OPTIONS)
+    # Other labels are free, and so is the label elsewhere.
+    evaluate_runs([run], {"other": fg.qgf(0.2)}, 1, file, **OPTIONS)
+    evaluate_runs([run], {"mine": fg.qgf(0.2)}, 1, file, training="b", **OPTIONS)
+    assert len(read_episodes(file)) == 3
+    # What 0.1.0 wrote says nothing of the guidance, and counts as the same.
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines = [{**line, "guidance": "", "cost": None, "dropped": None} for line in lines]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = []
+    options = {**OPTIONS, "tell": said.append}
+    evaluate_runs([run], {"mine": fg.qgf(0.2)}, 1, file, **options)
+    assert "1 of 1 are there already" in said[0]
+
+
+def test_what_was_dropped_is_told(tmp_path):
+    run = save_run(tmp_path / "run")
+
+    def broken(policy, critic):
+        return fg.qgf(1.0)(policy, lambda observation, action: jnp.sqrt(action[0, 0]))
+
+    said = []
+    options = {**OPTIONS, "tell": said.append}
+    evaluate_runs([run], {"unguided": None, "broken": broken}, 2, tmp_path / "a.jsonl", **options)
+    (warned,) = [line for line in said if line.startswith("Warning: ")]
+    assert "left unguided" in warned and "broken (" in warned and "unguided (" not in warned
 
 
 def command(run, file):
@@ -169,39 +218,44 @@ def test_halving():
 
 def test_tuning_chooses_on_other_episodes_than_it_tests(tmp_path):
     run = save_seeds(tmp_path / "run", 0, 1)
-    candidates = [
-        *cross(["qgf"], kappas=[0.5, 2.0, 8.0]),
-        *cross(["best_of_n"], best_of_n=[2]),
-        Condition("ood", 0.1),
-    ]
+    some = observations_of([run])
+    candidates = {
+        **cross(["qgf"], kappas=[0.5, 2.0, 8.0], observations=some),
+        **cross(["best_of_n"], best_of_n=[2]),
+        "mine 0.1": fg.ood(0.1),
+        "own": lambda policy, critic: fg.ood(0.2)(policy, critic),
+    }
     options = {**OPTIONS, "validation_episodes": 4, "test_episodes": 2}
     tuned = tune_runs([run], candidates, tmp_path / "tuned", **options)
-    # Three weights of qgf race over 2 and 4 episodes of 2 training seeds; ood has but one.
+    # Three weights of qgf race over 2 and 4 episodes of 2 training seeds; mine has but one.
     assert [sorted(count for count, _ in each.values()) for each in tuned.rounds] == [
         [4, 4, 4, 4],
         [8, 8, 8],
     ]
-    chosen = {condition.label: condition for condition in tuned.chosen}
-    assert set(chosen) == {"qgf (kappa)", "ood"}
+    chosen = {condition.series: condition for condition in tuned.chosen}
+    assert set(chosen) == {"qgf (kappa)", "mine"}
     # Pendulum tells no success: the return decides, over the episodes of the last round.
     returns = {}
     for episode in tuned.validation:
         returns.setdefault(episode.condition, []).append(episode.episode_return)
-    last = [c for c in tuned.rounds[-1] if c.label == "qgf (kappa)"]
+    last = [c for c in tuned.rounds[-1] if c.series == "qgf (kappa)"]
     assert chosen["qgf (kappa)"] == max(last, key=lambda c: np.mean(returns[c]))
     assert {episode.condition for episode in tuned.test} == {
         Condition(),
-        Condition("best_of_n", best_of_n=2),
+        Condition("best of 2"),
+        Condition("own"),
         *tuned.chosen,
     }
     seeds = {e.episode_seed for e in tuned.validation}, {e.episode_seed for e in tuned.test}
     assert not seeds[0] & seeds[1] and len(seeds[1]) == 2
     written = json.loads((tmp_path / "tuned" / "tuned.json").read_text())
-    assert written["task"] == TASK and len(written["chosen"]) == 2
+    assert written["task"] == TASK
+    assert written["chosen"] == [condition.label for condition in tuned.chosen]
+    assert written["rounds"][0][0]["condition"] in candidates
     # Again: everything is there.
     said = []
     again = tune_runs([run], candidates, tmp_path / "tuned", **{**options, "tell": said.append})
     assert again == tuned and "16 of 16 are there already" in said[0]
     with pytest.raises(ValueError, match="no candidate has a weight"):
-        tune_runs([run], [Condition()], tmp_path / "nothing", **options)
+        tune_runs([run], UNGUIDED, tmp_path / "nothing", **options)
     assert summarise(tuned.test) is not None

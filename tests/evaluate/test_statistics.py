@@ -4,9 +4,6 @@ import dataclasses
 import itertools
 import random
 
-import jax
-import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -16,8 +13,6 @@ import flowguide as fg
 from flowguide.evaluate import (
     compare,
     Condition,
-    Cost,
-    cost,
     Episode,
     interquartile_difference,
     interquartile_mean,
@@ -25,10 +20,10 @@ from flowguide.evaluate import (
     summarise,
 )
 from flowguide.evaluate._bootstrap import mean_intervals
-from flowguide.evaluate._conditions import apply
 
-QGF = Condition("qgf", 0.1)
-OOD = Condition("ood", 10.0, 1, "kappa")
+QGF = Condition("qgf 0.1", "qgf", 0.1)
+QGF_MORE = Condition("qgf 0.3", "qgf", 0.3)
+OOD = Condition("ood kappa 10", "ood", 10.0, "kappa")
 
 
 def some_episodes(rates):
@@ -56,12 +51,12 @@ def test_no_episodes_have_no_rate():
 
 
 def test_a_summary_is_in_order_and_without_errors():
-    rates = {Condition("qgf", 0.3): 0.75, QGF: 0.5, Condition(): 0.1}
+    rates = {QGF_MORE: 0.75, QGF: 0.5, Condition(): 0.1}
     episodes = some_episodes(rates)
     episodes.append(Episode(OOD, 0, 0, True, 0.0, 1, error="RuntimeError: it fell over"))
     episodes.append(Episode(QGF, 0, 20, None, 0.0, 1))
     found = summarise(episodes)
-    assert list(found) == [Condition(), QGF, Condition("qgf", 0.3)]
+    assert list(found) == [Condition(), QGF, QGF_MORE]
     assert {condition: rate.rate for condition, rate in found.items()} == pytest.approx(rates)
     assert {rate.count for rate in found.values()} == {20}
 
@@ -308,60 +303,28 @@ def test_runs_that_are_too_few_or_do_not_fit():
         interquartile_difference({"a": [0.1, 0.2]}, {"b": [0.1, 0.2]})
 
 
-# Each is compiled: enough to see every term of the formula.
-METHODS = [
-    Condition("ode", 0.1),
-    Condition("qgf", 0.1, 3),
-    Condition("posterior", 0.1),
-    Condition("cfg", 0.1),
-]
-
-
-@pytest.mark.parametrize("condition", METHODS, ids=str)
-def test_a_cost_is_how_often_the_networks_are_asked(condition):
-    asked = {"velocity": 0, "critic": 0}
-
-    def note(name):
-        def count(_):
-            asked[name] += 1
-
-        return count
-
-    def velocity(t, action, observation):
-        jax.debug.callback(note("velocity"), action)
-        return observation[:2] - action
-
-    def critic(observation, action):
-        jax.debug.callback(note("critic"), action)
-        return -jnp.sum((action - 0.5) ** 2)
-
-    def conditioned(t, action, observation_and_label):
-        return velocity(t, action, observation_and_label[0])
-
-    steps = 4
-    field = fg.ClassifierFreeVelocity(conditioned) if condition.method == "cfg" else velocity
-    policy = fg.FlowPolicy(field, (2,), num_steps=steps)
-    weight = jnp.float32(condition.weight)
-    played = apply(condition.structure, weight, policy, critic)
-    jax.block_until_ready(played(jnp.zeros(3), key=jr.key(0)))
-    jax.effects_barrier()
-    found = cost(condition, steps)
-    assert asked["velocity"] == found.velocities
-    assert asked["critic"] == found.critic_gradients + found.critic_values
-
-
-def test_costs_in_forward_passes():
-    # Ten steps; the first step of a rollout solves ten, the last one.
-    assert cost(Condition()) == Cost(10)
-    assert cost(QGF).forwards() == 10 + 10 * 2 * 2
-    assert cost(QGF).forwards(critics=1) == 30
-    assert cost(Condition("qgf_jacobian", 1.0)).forwards() == 60
-    assert cost(Condition("qgf_regularised", 1.0)).forwards() == 60
-    # A backward pass for each of three entries.
-    assert cost(Condition("qgf_orthogonal", 1.0), action_size=3).forwards() == 10 + 30 + 40
-    assert cost(Condition("ode", 1.0)).forwards() == 10 + 55 + 40
-    # And computes each of them again on the way back.
-    assert cost(Condition("bptt", 1.0)).forwards() == 10 + 3 * 55 + 40
-    assert cost(Condition("best_of_n", best_of_n=4)).forwards() == 4 * 10 + 4 * 2
-    assert cost(Condition("qgf", 1.0, 4, "norm")).forwards() == 4 * 50 + 4 * 2
-    assert cost(QGF, flow_steps=5).forwards() == 25
+def test_a_comparison_carries_what_the_lines_say_of_the_guidance():
+    episodes = [
+        dataclasses.replace(
+            episode,
+            guidance="qgf(weight=Kappa(kappa=3, observations=float32[9,2]#0123abcd))",
+            steps=10,
+            cost=fg.Cost(10, critic_gradients=10),
+            dropped=episode.episode_seed / 20,
+            train_seed=seed,
+        )
+        for seed in range(2)
+        for episode in some_episodes({QGF: 0.5})
+    ]
+    wrong = dataclasses.replace(episodes[0], episode_seed=99, dropped=1.0, error="ValueError: no")
+    (row,) = compare([*episodes, wrong])
+    assert row.guidance == "qgf(weight=Kappa(kappa=3, observations=float32[9,2]))"
+    assert (row.steps, row.cost) == (10, fg.Cost(10, critic_gradients=10))
+    # A mean of those that count.
+    assert row.dropped == pytest.approx(np.mean(np.arange(20) / 20))
+    # What training seeds do not have in common is not told, and neither is what no line says.
+    others = [dataclasses.replace(e, steps=5, cost=None, dropped=None) for e in episodes[:20]]
+    (row,) = compare([*others, *episodes[20:]])
+    assert row.steps is None and row.cost == fg.Cost(10, critic_gradients=10)
+    (row,) = compare(some_episodes({QGF: 0.5}))
+    assert (row.guidance, row.steps, row.cost, row.dropped) == ("", None, None, None)

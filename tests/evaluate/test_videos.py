@@ -22,10 +22,13 @@ from flowguide.evaluate import (
     video_problem,
 )
 from flowguide.evaluate._video_frames import HELD_FRAMES
-from flowguide.evaluate._videos import _in_process, _run, choose_episodes, choose_panels
+from flowguide.evaluate._video_process import _run, in_process
+from flowguide.evaluate._videos import choose_episodes, choose_panels
 
 TASK, STEPS = "Reacher-v5", 50
-UNGUIDED, GUIDED = Condition(), Condition("qgf", 3.0)
+UNGUIDED, GUIDED = Condition(), Condition("qgf 3", "qgf", 3.0)
+# A function of a function has no name that another process could find it by.
+GUIDANCES = {"unguided": None, "qgf 3": lambda policy, critic: fg.qgf(3.0)(policy, critic)}
 
 needs_gl = pytest.mark.skipif(
     ctypes.util.find_library("EGL") is None and "DISPLAY" not in os.environ,
@@ -45,7 +48,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def episodes(run):
-    return evaluate(load_agents(run), TASK, [UNGUIDED, GUIDED], [0, 1], workers=1)
+    return evaluate(load_agents(run), TASK, GUIDANCES, [0, 1], workers=1)
 
 
 @needs_gl
@@ -59,7 +62,9 @@ def test_videos_replay_the_evaluation(run, episodes, tmp_path):
         for e in episodes
     ]
     said = []
-    files = record_videos([run], wrong, 2, tmp_path, frames=10, size=63, tell=said.append)
+    files = record_videos(
+        [run], GUIDANCES, wrong, 2, tmp_path, frames=10, size=63, tell=said.append
+    )
     assert [file.name for file in files] == ["Reacher-v5_seed_0.mp4", "Reacher-v5_seed_1.mp4"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(file.name for file in files)
     (difference,) = [line for line in said if "ended otherwise" in line]
@@ -99,25 +104,25 @@ def decode(file):
 def test_without_a_backend_it_is_said_what_is_missing(run, episodes, tmp_path, monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "bogus")
     said = []
-    assert record_videos([run], episodes, 1, tmp_path, tell=said.append) == []
+    assert record_videos([run], GUIDANCES, episodes, 1, tmp_path, tell=said.append) == []
     assert "MUJOCO_GL='bogus'" in said[-1] and "apt install libegl1 libgl1" in said[-1]
     assert list(tmp_path.iterdir()) == []
 
 
-def dies(send):
+def dies(starter):
     os._exit(7)
 
 
-def fails(send):
-    send("told", "something")
+def fails(starter):
+    starter.send("told", "something")
     raise KeyError("a bug")
 
 
 def test_a_process_that_dies_is_a_problem_and_one_that_raises_an_error():
-    problem = _in_process(dies, lambda kind, text: None)
+    problem = in_process(dies, lambda kind, text: None)
     assert problem is not None and "exit code 7" in problem and "libegl1" in problem
     # Here, and not in a process, which would import for seconds.
-    receiver, sender = multiprocessing.Pipe(duplex=False)
+    receiver, sender = multiprocessing.Pipe()
     _run(fails, sender)
     assert receiver.recv() == ("told", "something")
     kind, text = receiver.recv()
@@ -127,9 +132,37 @@ def test_a_process_that_dies_is_a_problem_and_one_that_raises_an_error():
 def test_runs_that_did_not_play_the_episodes(run, episodes, tmp_path):
     others = [dataclasses.replace(episode, model="0123") for episode in episodes]
     with pytest.raises(ValueError, match="did not play these episodes.*'0123'"):
-        record_videos([run], others, 1, tmp_path)
+        record_videos([run], GUIDANCES, others, 1, tmp_path)
     with pytest.raises(ValueError, match=r"no episode that all of .* training seeds \[0\]"):
-        record_videos([run], episodes, 1, tmp_path, train_seed=3)
+        record_videos([run], GUIDANCES, episodes, 1, tmp_path, train_seed=3)
+
+
+def test_guidances_that_did_not_play_the_episodes(run, episodes, tmp_path):
+    with pytest.raises(ValueError, match="guidances of qgf 3 are missing"):
+        record_videos([run], {"unguided": None}, episodes, 1, tmp_path)
+    with pytest.raises(ValueError, match="under the label 'qgf 3', which is now the label of ood"):
+        record_videos([run], {**GUIDANCES, "qgf 3": fg.ood(3.0)}, episodes, 1, tmp_path)
+
+
+def answers(starter):
+    action = starter.ask("qgf 3", np.ones((1, 3)), 5, 7)
+    starter.send("told", f"{action.tolist()}")
+
+
+def test_the_process_that_renders_asks_for_actions():
+    def choose(label, observation, seed, decision):
+        assert label == "qgf 3"
+        return np.array([observation.sum(), seed, decision])
+
+    said = []
+    assert in_process(answers, lambda kind, text: said.append(text), choose) is None
+    assert said == ["[3.0, 5.0, 7.0]"]
+
+    def refuses(*asked):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        in_process(answers, lambda kind, text: None, refuses)
 
 
 def some_episodes(solved, count=4):
@@ -143,23 +176,23 @@ def some_episodes(solved, count=4):
 
 def test_panels_are_unguided_and_the_best_of_the_best_curves():
     solved = {
-        Condition("qgf", 0.1): [0],
-        Condition("qgf", 0.3): [0, 1],
+        Condition("qgf 0.1", "qgf", 0.1): [0],
+        Condition("qgf 0.3", "qgf", 0.3): [0, 1],
         # As good: the smaller weight.
-        Condition("qgf", 1.0): [1, 2],
-        Condition("ood", 1.0): [0, 1, 2],
-        Condition("best_of_n", best_of_n=4): [],
-        Condition("bptt", 2.0): [3],
+        Condition("qgf 1", "qgf", 1.0): [1, 2],
+        Condition("ood 1", "ood", 1.0): [0, 1, 2],
+        Condition("best of 4"): [],
+        Condition("bptt 2", "bptt", 2.0): [3],
         UNGUIDED: [0, 1, 2, 3],
     }
     panels, left_out = choose_panels(some_episodes(solved))
     assert panels == [
         UNGUIDED,
-        Condition("ood", 1.0),
-        Condition("qgf", 0.3),
-        Condition("bptt", 2.0),
+        Condition("ood 1"),
+        Condition("qgf 0.3"),
+        Condition("bptt 2"),
     ]
-    assert left_out == [Condition("best_of_n", best_of_n=4)]
+    assert left_out == [Condition("best of 4")]
     with pytest.raises(ValueError, match="one task and one way of training, got"):
         choose_panels([*some_episodes(solved), Episode(UNGUIDED, 0, 9, True, 0.0, 1, "other")])
     with pytest.raises(ValueError, match="one task and one way of training, got"):

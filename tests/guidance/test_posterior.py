@@ -17,7 +17,7 @@ def test_samples_coincide_where_the_action_is_clean(seed, num_samples):
     policy, critic, o = mlp_policy(key), mlp_critic(key), observation(key)
     action = jr.uniform(key, (3,), minval=-1, maxval=1)
     steps = [
-        fg.guide(policy, critic, method).velocity.step(jnp.array(1.0), action, o)
+        fg.guide(policy, critic, method).step(jnp.array(1.0), action, o)
         for method in (fg.posterior(num_samples=num_samples), fg.qgf())
     ]
     np.testing.assert_allclose(steps[0].velocity, steps[1].velocity, atol=1e-5)
@@ -27,7 +27,8 @@ def test_samples_coincide_where_the_action_is_clean(seed, num_samples):
 def test_at_the_start_the_estimates_are_those_of_fresh_noise(key):
     policy, o = mlp_policy(key), observation(key)
     estimate = fg.PosteriorEstimate(3, jr.key(7))
-    found, _ = estimate(policy, jnp.array(0.0), jr.normal(key, (3,)), o)
+    flow = fg.Flow(policy, policy.prepare(o), 0)
+    found, _ = estimate(flow, jnp.array(0.0), jr.normal(key, (3,)))
     noises = jr.normal(jr.key(7), (3, 3))
     expected = jax.vmap(lambda n: policy.clip(n + policy.velocity(jnp.array(0.0), n, o)))(noises)
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -57,7 +58,7 @@ def test_one_velocity_and_one_gradient_for_each_sample(key):
         return jnp.sum(action)
 
     policy = fg.FlowPolicy(velocity, (3,), num_steps=2)
-    guided = fg.guide(policy, critic, "posterior", num_samples=5)
+    guided = fg.guide(policy, critic, "posterior", weight=0.1, num_samples=5)
     guided.from_noise(jnp.zeros(3), jnp.zeros(2)).block_until_ready()
     jax.effects_barrier()
     assert calls == {"velocity": 2 * (1 + 5), "critic": 2 * 5}

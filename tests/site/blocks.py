@@ -27,7 +27,7 @@ from sybil import Example, Sybil
 from sybil.evaluators.python import pad
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
-from flowguide._guide import METHODS
+from flowguide import CATALOGUE
 from flowguide.cli._main import parse
 from flowguide.sweep import read_plan
 
@@ -152,7 +152,7 @@ def a_folder_with_runs(tmp_path_factory):
 def as_a_reader(a_folder_with_runs, monkeypatch):
     """In that folder, with jax as it is for whoever has not made it stricter."""
     monkeypatch.chdir(a_folder_with_runs)
-    named = dict(METHODS)
+    named = dict(CATALOGUE)
     with (
         unchecked(),
         jax.numpy_dtype_promotion("standard"),
@@ -163,8 +163,8 @@ def as_a_reader(a_folder_with_runs, monkeypatch):
         warnings.filterwarnings("ignore", message=".* a critic has nothing to learn from")
         yield
     # What a page registered.
-    METHODS.clear()
-    METHODS.update(named)
+    CATALOGUE.clear()
+    CATALOGUE.update(named)
 
 
 pytest_collect_file = Sybil(

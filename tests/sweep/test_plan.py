@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from flowguide.evaluate import Condition
+from flowguide.evaluate._cross import Crossing
 from flowguide.sweep import make_jobs, read_plan
-from flowguide.sweep._plan import _Cross as Cross, Evaluation, Tuning
+from flowguide.sweep._plan import conditions_of, Evaluation, Tuning
 from flowguide.sweep._resources import Resources
 from flowguide.train import preset
 
@@ -59,6 +60,9 @@ extra = {{ qos = "low" }}
 """
 
 
+PLAIN = "unguided", "best_of_n"
+
+
 def write(folder: Path, text: str = PLAN) -> Path:
     file = folder / "plan.toml"
     file.write_text(text)
@@ -77,16 +81,24 @@ def test_a_plan_and_its_graph(tmp_path: Path):
     assert plan.seeds == (3, 5) and [t.name for t in plan.trainings] == ["a", "b"]
     assert plan.evaluation and plan.tuning
     assert plan.evaluation.conditions == (
-        Condition(),
-        Condition("qgf", 1.0, unit="kappa"),
-        Condition("best_of_n", best_of_n=4),
+        Crossing(("qgf",), kappas=(1.0,)),
+        Crossing(("unguided", "best_of_n"), best_of_n=(4,)),
     )
+    assert conditions_of(plan.evaluation.conditions) == [
+        Condition(),
+        Condition("qgf kappa 1"),
+        Condition("best of 4"),
+    ]
     assert plan.tuning.test_episodes == 50
     assert plan.resources["policy"] == Resources(cpus=2, extra={"account": "x"})
     assert plan.resources["critic"] == Resources(
         cpus=2, gpus=1, extra={"account": "x", "qos": "low"}
     )
     jobs = make_jobs(plan, tmp_path / "out")
+    # The job makes the guidances: a graph is text.
+    played = next(job for job in jobs if job.kind == "evaluate").spec["arguments"]
+    assert [table["methods"] for table in played["conditions"]] == [["qgf"], [*PLAIN]]
+    assert played["conditions"][0]["kappas"] == [1.0]
     # One policy for the dataset's two tasks, for each training and seed.
     assert kinds(jobs) == {
         "collect": 1,
@@ -189,6 +201,8 @@ def test_a_policy_stays_with_the_task_that_it_was_trained_under(tmp_path: Path):
             "evaluate.conditions.. number 1 has the unknown key 'kappa'",
         ),
         ("kappas = [1]", "", "number 1: 'qgf' needs weights"),
+        ("kappas = [1]", "local = [true]", "each of local in .*number 1 must be a number"),
+        ("kappas = [1]", "relatives = 1", "relatives in .*number 1 must be a list"),
         ('["qgf"]', '["qfg"]', "number 1: Unknown method 'qfg'"),
         ("episodes = 2\n", "", r"\[evaluate\] lacks episodes"),
         ("episodes = 2\n", "episodes = 0\n", r"episodes in \[evaluate\] must be an integer of at"),
@@ -232,7 +246,7 @@ def test_the_plans_in_examples(tmp_path: Path):
         "tune": 20,
         "report": 1,
     }
-    assert paper.evaluation and len(paper.evaluation.conditions) == 1 + 5 * 9 + 3
+    assert paper.evaluation and len(conditions_of(paper.evaluation.conditions)) == 1 + 5 * 9 + 3
     tiny = make_jobs(read_plan(EXAMPLES / "tiny.toml"), tmp_path)
     assert set(kinds(tiny).values()) == {1} and len(tiny) == 6
     small = read_plan(EXAMPLES / "small.toml")
@@ -245,8 +259,8 @@ def test_the_plans_in_examples(tmp_path: Path):
         "tune": 4,
         "report": 1,
     }
-    assert small.evaluation and len(small.evaluation.conditions) == 1 + 2 * 6 + 4 + 1
-    assert small.tuning and len(small.tuning.candidates) == 1 + 2 * 5 + 1
+    assert small.evaluation and len(conditions_of(small.evaluation.conditions)) == 1 + 2 * 6 + 4 + 1
+    assert small.tuning and len(conditions_of(small.tuning.candidates)) == 1 + 2 * 5 + 1
 
 
 def test_the_plan_in_the_documentation(tmp_path: Path):
@@ -264,6 +278,6 @@ def test_the_plan_in_the_documentation(tmp_path: Path):
         "report": 1,
     }
     # Every key that can be in a plan is described.
-    for kind in (Resources, Evaluation, Tuning, Cross):
+    for kind in (Resources, Evaluation, Tuning, Crossing):
         for field in dataclasses.fields(kind):
             assert field.name in text

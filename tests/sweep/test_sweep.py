@@ -3,8 +3,10 @@ import re
 from pathlib import Path
 from unittest.mock import create_autospec
 
+import numpy as np
 import pytest
 
+import flowguide
 from flowguide import data, evaluate, train
 from flowguide._locks import locked
 from flowguide.cli._sweep import Sweep
@@ -95,13 +97,24 @@ def test_what_the_jobs_call(plan: Path, tmp_path: Path, capsys, monkeypatch):
     played, tuned = out / "evaluations" / TASK / "tiny/seed_2.jsonl", out / "tuned" / TASK / "tiny"
     options = {"training": "tiny", "replan": 2, "workers": 24, "timeout": 120.0}
     do("evaluate")
-    conditions = [evaluate.Condition(), evaluate.Condition("best_of_n", best_of_n=4)]
-    calls["evaluate_runs"].assert_called_once_with([critic], conditions, 1, played, **options)
+    # Guidances are made by the job; one whose fields are equal is the same.
+    guidances = {"unguided": None, "best of 4": flowguide.best_of_n(4)}
+    calls["evaluate_runs"].assert_called_once_with([critic], guidances, 1, played, **options)
+    # Units are measured from what the run kept.
+    with pytest.raises(ValueError, match="measured from observations of the first run"):
+        do("tune")
+    observations = np.ones((4, 3), np.float32)
+    critic.mkdir(parents=True)
+    np.save(critic / "observations.npy", observations)
     do("tune")
-    candidates = [evaluate.Condition(), evaluate.Condition("ood", 1.0, unit="kappa")]
+    (call,) = calls["tune_runs"].call_args_list
+    assert [*call.args[1]] == ["unguided", "ood kappa 1"]
+    expected = flowguide.ood(flowguide.Kappa(1.0, observations))
+    assert flowguide.describe(call.args[1]["ood kappa 1"]) == flowguide.describe(expected)
     episodes = {"validation_episodes": 6, "test_episodes": 7}
     options |= {"replan": None, "workers": 5}
-    calls["tune_runs"].assert_called_once_with([critic], candidates, tuned, **episodes, **options)
+    assert (call.args[0], call.args[2]) == ([critic], tuned)
+    assert call.kwargs == {**episodes, **options}
 
     with pytest.raises(RuntimeError, match="None of the 2 evaluations"):
         do("report")

@@ -10,9 +10,10 @@ import pytest
 
 import flowguide as fg
 
-from .helpers import (
+from ..helpers import (
     ACTION_SHAPES,
     affine_policy,
+    COMBINATIONS,
     GUIDANCES,
     mlp_critic,
     mlp_policy,
@@ -98,7 +99,7 @@ def test_sample_is_the_policy_on_split_keys(key):
         np.testing.assert_allclose(policy(o, key=k), action, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", GUIDANCES)
+@pytest.mark.parametrize("name", COMBINATIONS)
 def test_batched_equals_unbatched(key, name):
     policy, critic = mlp_policy(key), mlp_critic(key)
     guided = fg.guide(policy, critic, GUIDANCES[name])

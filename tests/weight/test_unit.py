@@ -85,9 +85,9 @@ def test_what_has_no_unit():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kappa": 3.0}, "expected observations="),
-        ({"weight": "auto"}, "expected observations="),
-        ({"kappa": 3.0, "weight": 0.1, "observations": OBSERVATIONS}, "no other weight"),
+        ({"observations": OBSERVATIONS}, "expected kappa="),
+        ({"weight": 0.1, "observations": OBSERVATIONS}, "expected kappa="),
+        ({"kappa": 3.0, "weight": 0.1, "observations": OBSERVATIONS}, "expected no other"),
         ({"kappa": 3.0, "weight": "auto", "observations": OBSERVATIONS}, "without kappa"),
         ({"weight": "much"}, "got 'much'"),
     ],

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 import flowguide as fg
 
-from .helpers import mlp_critic, mlp_policy, observation
+from ..helpers import mlp_critic, mlp_policy, observation
 
 numbers = st.floats(-3, 3, width=32)
 
