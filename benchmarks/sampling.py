@@ -46,6 +46,9 @@ class Settings:
     seconds: float = 15.0
     """Seconds of measuring for each network and batch size."""
 
+    warm: int = 1
+    """Calls before each that is timed; 0 to find the networks outside the processor's cache."""
+
 
 def plain_term(method: str, velocity: Any, critic: Any) -> Callable[..., Any]:
     """`(step, actions, observations) -> velocity` of a method, for a batch, in plain JAX."""
@@ -219,7 +222,7 @@ def measure(settings: Settings, hidden: tuple[int, ...], batch: int) -> None:
             assert difference < 5e-3, f"{method} differs from the plain loop by {difference}"
             calls[f"{method} {how}"] = ours
             rows.append((method, how))
-    times = interleaved(calls, settings.seconds, warm=1)
+    times = interleaved(calls, settings.seconds, warm=settings.warm)
     peak = product_operations / np.median(times["product"])
     name = f"{hidden[0]}x{len(hidden)}"
     print(f"{name}, batch {batch}, matrix-product peak {peak / 1e9:.0f} GFLOP/s, ", end="")

@@ -92,6 +92,7 @@ class Trusted(flowguide.AbstractWeight):
         return NUM_ACTIONS * (flow.action + flowguide.Cost(critic_values=1))
 
     def __call__(self, point: flowguide.WeightPoint) -> Any:
+        assert self.unit_here is not None
         return self.kappa * self.unit_here
 
     @property

@@ -7,7 +7,9 @@ import inspect
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 # Arrays of more entries are named by their shape and a hash.
 MAX_ENTRIES = 8
@@ -66,7 +68,7 @@ def describe_wrapper(policy: Any) -> str:
 def _described(value: Any) -> str:
     from ._catalogue import name_of
 
-    if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)):
+    if isinstance(value, (Tracer, jax.ShapeDtypeStruct)):
         return f"{value.dtype}[{','.join(map(str, value.shape))}]"
     if isinstance(value, (jax.Array, np.ndarray)):
         return _array(value)
@@ -87,7 +89,7 @@ def _described(value: Any) -> str:
 
 
 def _array(value: Any) -> str:
-    if jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         with jax.ensure_compile_time_eval():
             return f"key({jax.random.key_data(value).tolist()})"
     found = np.asarray(value)

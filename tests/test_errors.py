@@ -1,5 +1,7 @@
 """Bad input, as a user meets it: without the type checker that the other tests run under."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -178,7 +180,7 @@ def test_cfg_needs_no_critic(key):
     """B4: the method for those without a critic demanded one."""
     policy, critic, guidance = ready("cfg", key)
     assert critic is None
-    guided = fg.guide(policy, None, "cfg", weight=0.3)
+    guided: Any = fg.guide(policy, None, "cfg", weight=0.3)
     assert eqx.tree_equal(guided, fg.guide(policy, mlp_critic(key), guidance))
     assert guided.guidance[0].critic is None
     with pytest.raises(ValueError, match="best_of_n asks a critic"):

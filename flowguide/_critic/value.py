@@ -55,8 +55,9 @@ def members_of(critic: Critic, observation: PyTree, action: Float[Array, "*actio
 
 def critic_at(critic: Critic, t: float | Float[ArrayLike, ""]) -> Critic:
     """The critic that is asked about an action of cleanness `t`."""
-    at = getattr(critic, "at", None)
-    return at(t) if callable(at) else critic
+    at: Any = getattr(critic, "at", None)
+    found: Any = at(t) if callable(at) else critic
+    return found
 
 
 def depends_on_time(critic: Critic) -> bool:

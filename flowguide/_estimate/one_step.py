@@ -1,3 +1,5 @@
+import jax.numpy as jnp
+
 from .base import AbstractEstimate
 
 
@@ -6,4 +8,4 @@ class OneStepEstimate(AbstractEstimate):
 
     def __call__(self, flow, t, action):
         step = flow.step(t, action)
-        return flow.clip(action + (1 - t).astype(action.dtype) * step.velocity), step
+        return flow.clip(action + (1 - jnp.asarray(t)).astype(action.dtype) * step.velocity), step

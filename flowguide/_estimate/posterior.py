@@ -1,5 +1,6 @@
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
@@ -47,7 +48,7 @@ class PosteriorEstimate(AbstractEstimate):
         one_step = OneStepEstimate()
         clean_action, step = one_step(flow, t, action)
         noises = jr.normal(self.key, (self.num_samples, *action.shape), action.dtype)
-        time = t.astype(action.dtype)
+        time = jnp.asarray(t).astype(action.dtype)
 
         def look_again(noise):
             renoised = (1 - time) * noise + time * clean_action

@@ -10,7 +10,6 @@ from .._jacobian import DroppedJacobian
 from ._gate import DisagreementGate
 from ._gradient import GradientGuidance
 
-
 # The same object for the same norm: what is compiled for one beta is then there for the others.
 _clip = functools.cache(optax.clip_by_global_norm)
 

@@ -25,7 +25,7 @@ class Recording(diffrax.AbstractWrappedSolver):
     - `step_at`: a callable from `(t, action, args)` to a `VelocityStep`.
     """
 
-    solver: diffrax.AbstractSolver
+    solver: diffrax.AbstractSolver  # pyright: ignore[reportIncompatibleVariableOverride]
     step_at: Callable[[Any, Any, Any], VelocityStep]
 
     @property

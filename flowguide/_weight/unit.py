@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .._critic import Critic, value_of
@@ -57,7 +58,7 @@ def weight_unit(
     unit = variance / jnp.where(spread > 0, spread, 1)
     is_unit = jnp.isfinite(unit) & (unit > 0) & (spread > 0)
     what = "The unit of guidance weights is E[var(a)] / E[sd(Q)] over the policy's own actions"
-    if isinstance(unit, jax.core.Tracer):
+    if isinstance(unit, Tracer):
         return eqx.error_if(unit, ~is_unit, f"{what}, and both must be above 0 and finite.")
     if not is_unit:
         raise ValueError(

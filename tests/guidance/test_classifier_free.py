@@ -89,7 +89,8 @@ def test_saved_and_loaded(key, tmp_path):
     policy, critic, o = conditioned_policy(key), mlp_critic(key), observation(key)
     fg.save(tmp_path, policy, critic)
     with pytest.raises(ValueError, match="policy has guidance, which is not saved"):
-        fg.save(tmp_path / "guided", fg.guide(policy, critic, "cfg"), critic)
+        guided: Any = fg.guide(policy, critic, "cfg")
+        fg.save(tmp_path / "guided", guided, critic)
     loaded, _ = fg.load(tmp_path)
     noise = jr.normal(key, (3,))
     for weight in (0.0, 3.0):

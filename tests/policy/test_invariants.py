@@ -1,4 +1,4 @@
-"""What holds for every method of the catalogue. See test_records.py and test_x64.py and test_bfloat16.py too."""
+"""What holds for every method of the catalogue; also in test_records, test_x64, test_bfloat16."""
 
 import jax
 import jax.numpy as jnp

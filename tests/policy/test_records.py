@@ -116,7 +116,8 @@ def test_under_nan_debugging(key, adaptive):
             guided.step(jnp.array(0.1), noise, o)
             guided.vector_field(jnp.array(0.1), noise, o)
         noises = jnp.stack([noise, -noise])
-        best.trace(noises, o), best.act(noises, o)
+        best.trace(noises, o)
+        best.act(noises, o)
     assert np.isnan(np.asarray(trace.values)).any()
 
 

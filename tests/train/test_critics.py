@@ -91,7 +91,7 @@ def test_pessimism_is_the_mean_less_the_spread(key):
     # Equal values have no spread, and a gradient all the same.
     np.testing.assert_allclose(jax.grad(pessimism)(jnp.array([2.0, 2.0])), [0.5, 0.5])
     critic = make_critic(key, reduction=pessimism)
-    members = critic.values(jnp.zeros(1), RIGHT)
+    members = critic.members(jnp.zeros(1), RIGHT)
     np.testing.assert_allclose(critic(jnp.zeros(1), RIGHT), pessimism(members))
 
 
@@ -107,7 +107,7 @@ def test_returns_are_regressed(key, returns):
             chosen = (batch.observation[:, 0] == state) & (batch.action[:, 0, 0] == action[0, 0])
             expected = np.mean(np.asarray(batch.reward)[np.asarray(chosen)])
             # The minimum of two members lies a little below their mean.
-            found = critic.values(jnp.full(1, state), action).mean()
+            found = critic.members(jnp.full(1, state), action).mean()
             np.testing.assert_allclose(found, expected, atol=0.25)
 
 
@@ -134,7 +134,7 @@ def test_a_noise_conditioned_critic_is_the_mean_over_clean_actions(key):
             odds = 2 * t * noisy / (1 - t) ** 2
             expected = 2 * np.tanh(odds / 2) + 1
             ensemble: Any = critic.critic
-            found = ensemble.values((jnp.zeros(1), jnp.float32(t)), jnp.full((1, 1), noisy)).mean()
+            found = ensemble.members((jnp.zeros(1), jnp.float32(t)), jnp.full((1, 1), noisy)).mean()
             np.testing.assert_allclose(found, expected, atol=0.3)
     np.testing.assert_allclose(critic(jnp.zeros(1), RIGHT), 3.0, atol=0.3)
 
@@ -167,5 +167,5 @@ def test_robust_q_with_a_gate(key):
     ratio = (
         gated.trace(noise, observation).guidance[0] / plain.trace(noise, observation).guidance[0]
     )
-    members = ensemble.values((observation, jnp.zeros(())), noise)
+    members = ensemble.members((observation, jnp.zeros(())), noise)
     np.testing.assert_allclose(ratio, jnp.exp(-jnp.std(members)), rtol=1e-4)

@@ -1,5 +1,7 @@
 """Weights that need nothing but the step at hand."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -47,7 +49,7 @@ def test_of_the_velocity_below(key):
     policy, critic = pair(key)
     action, o, t = jr.normal(key, (3,)), observation(key), jnp.array(0.25)
     first = fg.guide(policy, critic, fg.ood(2.0))
-    both = fg.guide(policy, critic, [fg.ood(2.0), fg.ood(fg.Relative(0.1))])
+    both: Any = fg.guide(policy, critic, [fg.ood(2.0), fg.ood(fg.Relative(0.1))])
     below = first.vector_field(t, action, o)
     added = both.vector_field(t, action, o) - below
     np.testing.assert_allclose(jnp.linalg.norm(added), 0.1 * jnp.linalg.norm(below), rtol=1e-4)
