@@ -48,7 +48,7 @@ def test_of_the_velocity_below(key):
     """A second guidance has a share of what the first has made of the velocity."""
     policy, critic = pair(key)
     action, o, t = jr.normal(key, (3,)), observation(key), jnp.array(0.25)
-    first = fg.guide(policy, critic, fg.ood(2.0))
+    first: Any = fg.guide(policy, critic, fg.ood(2.0))
     both: Any = fg.guide(policy, critic, [fg.ood(2.0), fg.ood(fg.Relative(0.1))])
     below = first.vector_field(t, action, o)
     added = both.vector_field(t, action, o) - below
