@@ -89,7 +89,7 @@ def save(
     replace_file(config_file, lambda path: path.write_text(json.dumps(config, indent=2) + "\n"))
 
 
-def load(folder: str | os.PathLike[str], *, seed: int | None = None) -> tuple[FlowPolicy, Critic]:
+def load(folder: str | os.PathLike[str], *, seed: int | None = None) -> tuple[Any, Any]:
     """Reads what `flowguide.save` or a training run wrote.
 
     **Arguments:**

@@ -147,11 +147,11 @@ def test_robust_q_asks_at_the_time_of_the_noise(key):
     for method in ("robust_q", "ood"):
         trace = fg.guide(policy, critic, method, weight=2.0).trace(noise, jnp.zeros(3))
         np.testing.assert_allclose(
-            trace.guidance[:, 0], 2 * np.array([0, 0.25, 0.5, 0.75, 1.0]), atol=1e-6
+            trace.guidance[:-1, 0], 2 * np.array([0, 0.25, 0.5, 0.75]), atol=1e-6
         )
     # Every other method asks about clean actions.
     trace = fg.guide(policy, critic, "qgf", weight=2.0).trace(noise, jnp.zeros(3))
-    np.testing.assert_allclose(trace.guidance[:, 0], 2.0)
+    np.testing.assert_allclose(trace.guidance[:-1, 0], 2.0)
     with pytest.raises(ValueError, match="robust_q asks a critic about noisy actions"):
         fg.guide(policy, lambda o, a: jnp.sum(a), "robust_q")
 
