@@ -15,7 +15,7 @@ from safetensors.flax import load_file, save_file
 
 from ._checks import is_int
 from ._classifier_free import ClassifierFreeVelocity
-from ._critic import Critic, Ensemble, NoiseConditionedCritic, Pessimism
+from ._critic import Ensemble, NoiseConditionedCritic, Pessimism
 from ._files import replace_file
 from ._policy import FlowPolicy
 from ._velocity import ReversedVelocity
