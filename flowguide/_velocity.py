@@ -40,13 +40,10 @@ class VelocityStep(eqx.Module):
 
 def unguided_step(velocity: Float[Array, "*action"]) -> VelocityStep:
     """The step of a velocity to which nothing is added."""
-    return VelocityStep(
-        velocity=velocity,
-        guidance=jnp.zeros_like(velocity),
-        clean_action=jnp.full_like(velocity, jnp.nan),
-        value=jnp.full((), jnp.nan, velocity.dtype),
-        is_finite=jnp.array(True),
-    )
+    with jax.debug_nans(False):
+        clean_action = jnp.full_like(velocity, jnp.nan)
+        value = jnp.full((), jnp.nan, velocity.dtype)
+    return VelocityStep(velocity, jnp.zeros_like(velocity), clean_action, value, jnp.array(True))
 
 
 def ask_velocity(

@@ -2,6 +2,7 @@ import abc
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -106,8 +107,14 @@ class AbstractPolicy(eqx.Module):
         """The path from this noise to its action."""
 
     def act(self, noise: Float[Array, "*noise"], observation: PyTree) -> Acted:
-        """The action that this noise becomes, and the share of its steps that were not guided."""
-        return Acted(self.from_noise(noise, observation), jnp.array(jnp.nan))
+        """The action that this noise becomes, and the share of its steps that were not guided.
+
+        The share is NaN where it is not known, so that `jax_debug_nans` is off in here and in
+        `trace`: what is not finite it finds in `from_noise`.
+        """
+        with jax.debug_nans(False):
+            unknown = jnp.array(jnp.nan)
+        return Acted(self.from_noise(noise, observation), unknown)
 
     def prepare(self, observation: PyTree) -> PyTree:
         """What is computed from an observation once, however many actions are sampled there.

@@ -162,8 +162,9 @@ class FlowPolicy(AbstractPolicy):
 
         `observation` may be what `prepare` made of one, and should be where it is asked often.
         """
-        return self.step(t, action, observation).velocity
+        return _vector_field(self, t, action, observation)
 
+    @compiled_with_nans
     def step(
         self, t: Float[ArrayLike, ""], action: Float[Array, "*action"], observation: PyTree
     ) -> VelocityStep:
@@ -233,7 +234,7 @@ class FlowPolicy(AbstractPolicy):
         noise, flow = self._start(noise, observation)
         return flow.finish(noise.astype(solve_dtype(noise.dtype))).astype(noise.dtype)
 
-    @compiled
+    @compiled_with_nans
     def act(self, noise: Float[Array, "*action"], observation: PyTree) -> Acted:
         noise, flow = self._start(noise, observation)
         action, dropped = flow.finish_counting(noise.astype(solve_dtype(noise.dtype)))
@@ -427,6 +428,11 @@ class Flow(eqx.Module):
             max_steps=policy.most_steps,
             throw=not policy._cannot_fail,
         )
+
+
+@eqx.filter_jit
+def _vector_field(policy: FlowPolicy, t: Any, action: Array, observation: PyTree) -> Array:
+    return policy._flow(observation).velocity(t, action)
 
 
 def _velocity(t: Array, action: Array, flow: Flow) -> Array:

@@ -47,7 +47,7 @@ class AbstractWrapper(AbstractPolicy):
     def trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
         return self._trace(noise, self.prepare(observation))
 
-    @compiled
+    @compiled_with_nans
     def act(self, noise: Float[Array, "*noise"], observation: PyTree) -> Acted:
         return self._act(noise, self.prepare(observation))
 

@@ -46,7 +46,7 @@ def act_finely(method):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("method", ["ood", "qgf", "bptt"])
+@pytest.mark.parametrize("method", ["qgf", "bptt"])
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_guided_policies_take_any_solver_and_controller(solver, method, adaptive):
     if adaptive and solver == "Euler":
