@@ -104,7 +104,7 @@ def test_critics_of_growing_quality(examples, runs, tmp_path, capsys):
 
 def test_models_of_growing_size(examples, runs, tmp_path, capsys):
     module = examples("model_size")
-    options = {"widths": (4,), "depths": (1, 2), "steps": 10, "episodes": 1, "seeds": (0, 1)}
+    options = {"widths": (4, 8), "depths": (1, 2), "steps": 10, "episodes": 1, "seeds": (0, 1)}
     module.main(module.Settings(tasks=(MAZE,), runs=runs, out=tmp_path, **options))
     assert (tmp_path / "model_size.png").exists()
     said = capsys.readouterr().out
@@ -112,7 +112,7 @@ def test_models_of_growing_size(examples, runs, tmp_path, capsys):
     # Of observation, chunk and time to 4 hidden ones and to the chunk, with biases.
     size = policy.velocity.observation_size + 10 + 16
     assert f"4x1: a policy of {size * 4 + 4 + 4 * 10 + 10:,} parameters" in said
-    assert "4x2: a policy of" in said and said.count("best of 4: 0.") == 2
+    assert "8x2: a policy of" in said and said.count("best of 4: 0.") == 2
 
 
 def test_every_method_in_one_dimension(examples, tmp_path, capsys):
