@@ -29,6 +29,8 @@ from ._guidance import (
     trust_region,
 )
 
+_OF_ANY_NAME = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+
 Family = Literal["gradient", "conditioned", "action", "noise", "around", "own"]
 
 
@@ -63,7 +65,14 @@ class Method:
     @property
     def options(self) -> dict[str, inspect.Parameter]:
         """What `make` takes, by name."""
-        return dict(inspect.signature(self.make).parameters)
+        parameters = inspect.signature(self.make).parameters
+        return {name: p for name, p in parameters.items() if p.kind not in _OF_ANY_NAME}
+
+    @property
+    def takes_any(self) -> bool:
+        """Whether `make` takes options that it does not name, and passes them on."""
+        parameters = inspect.signature(self.make).parameters.values()
+        return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
     @property
     def has_weight(self) -> bool:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -27,6 +28,19 @@ def as_shape(name: str, shape: Any) -> tuple[int, ...]:
             f"got {shape!r}."
         )
     return tuple(int(n) for n in shape)
+
+
+def batch_size(what: str, observations: PyTree) -> int:
+    """The length of the leading axis that all arrays of a batch have."""
+    shapes = {np.shape(leaf) for leaf in jax.tree.leaves(observations)}
+    sizes = {shape[:1] for shape in shapes}
+    if len(sizes) != 1 or sizes == {()}:
+        raise ValueError(
+            f"{what} takes a batch: every array of `observations` needs the same leading "
+            f"axis, got shapes {sorted(shapes)}. One observation is a batch of one: o[None]."
+        )
+    ((size,),) = sizes
+    return size
 
 
 def as_float_dtype(name: str, dtype: Any) -> str:

@@ -4,11 +4,13 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import types
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.core import Tracer
 
 # Arrays of more entries are named by their shape and a hash.
@@ -23,7 +25,9 @@ def describe(guidance: Any) -> str:
     flowguide.describe([flowguide.qgf(), flowguide.best_of_n(4)])   # '[qgf(...), best_of_n(n=4)]'
     ```
 
-    Two guidances of one description do the same. Results carry it with every episode.
+    Two guidances of one description do the same, as long as a function of one name does: lambdas
+    and functions inside of functions have a hash of their code. Results carry the description with
+    every episode.
 
     **Arguments:**
 
@@ -73,14 +77,14 @@ def _described(value: Any) -> str:
     if isinstance(value, (jax.Array, np.ndarray)):
         return _array(value)
     if isinstance(value, float):
-        return f"{value:g}"
+        return _number(value)
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         inner = ", ".join(map(_described, value))
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k!r}: {_described(v)}" for k, v in value.items()) + "}"
-    if hasattr(value, "init") and hasattr(value, "update") and isinstance(value, tuple):
-        return _shaping(value)
+    if isinstance(value, optax.GradientTransformation):
+        return _shaping(value.update)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name, shown = name_of(value)
         options = [f"{each}={_described(x)}" for each, x in shown.items()]
@@ -94,31 +98,66 @@ def _array(value: Any) -> str:
             return f"key({jax.random.key_data(value).tolist()})"
     found = np.asarray(value)
     if found.ndim == 0:
-        return f"{found.item():g}" if found.dtype.kind in "fiu" else repr(found.item())
+        return _number(found[()]) if found.dtype.kind in "fiu" else repr(found.item())
     if found.size <= MAX_ENTRIES and found.dtype.kind == "f":
-        return "[" + ", ".join(f"{x:g}" for x in found.ravel()) + "]"
+        return "[" + ", ".join(map(_number, found.ravel())) + "]"
     digest = hashlib.sha256(np.ascontiguousarray(found).tobytes()).hexdigest()[:8]
     return f"{found.dtype}[{','.join(map(str, found.shape))}]#{digest}"
 
 
-def _shaping(shaping: Any) -> str:
+def _number(value: Any) -> str:
+    """The shortest text that is this number and no other of its type."""
+    short = f"{value:g}"
+    return short if type(value)(short) == value or value != value else str(value)
+
+
+def _shaping(update: Any) -> str:
     """An optax transformation is a pair of closures: the maker's name and what it closed over."""
-    update = inspect.unwrap(shaping.update)
+    update = inspect.unwrap(update)
+    shown = {}
+    for name, value in _closed_over(update).items():
+        if isinstance(value, (list, tuple)) and value and all(map(callable, value)):
+            # Of a chain.
+            shown[name] = f"({', '.join(map(_shaping, value))})"
+        elif isinstance(value, (int, float, str, np.ndarray, jax.Array)):
+            shown[name] = _described(value)
+        elif callable(value):
+            shown[name] = _name_of(value)
     name = update.__qualname__.split(".")[0]
+    return f"{name}({', '.join(f'{k}={text}' for k, text in sorted(shown.items()))})"
+
+
+def _closed_over(function: Any) -> dict[str, Any]:
     try:
-        closed = inspect.getclosurevars(update).nonlocals
+        return dict(inspect.getclosurevars(function).nonlocals)
     except (TypeError, ValueError):
-        closed = {}
-    numbers = {k: v for k, v in closed.items() if isinstance(v, (int, float, str, jax.Array))}
-    return f"{name}({', '.join(f'{k}={_described(v)}' for k, v in sorted(numbers.items()))})"
+        return {}
+
+
+def _digest_of(function: Any) -> str:
+    """Of a function without a name of its own: two of them are told apart by what they do."""
+    parts = [_code(function.__code__)]
+    parts += [f"{k}={_described(v)}" for k, v in sorted(_closed_over(function).items())]
+    parts += [_described(function.__defaults__), _described(function.__kwdefaults__)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]
+
+
+def _code(code: types.CodeType) -> str:
+    constants = [_code(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
+    return "\n".join([code.co_code.hex(), *constants, *code.co_names])
 
 
 def _name_of(value: Any) -> str:
     if isinstance(value, functools.partial):
-        return f"partial({_name_of(value.func)})"
+        given = [*map(_described, value.args)]
+        given += [f"{k}={_described(v)}" for k, v in sorted(value.keywords.items())]
+        return f"partial({', '.join([_name_of(value.func), *given])})"
     named = getattr(value, "__qualname__", None)
     if callable(value) and named is not None:
-        return named.replace(".<locals>", "")
+        name = named.replace(".<locals>", "")
+        # What is made inside of a function has its name again and again.
+        is_made = isinstance(value, types.FunctionType) and "<" in named
+        return f"{name}#{_digest_of(value)}" if is_made else name
     if callable(value) or dataclasses.is_dataclass(value):
         return type(value).__name__
     return repr(value)

@@ -154,7 +154,7 @@ def guide(
             'method="qgf"; a guidance is made with its options, such as '
             "flowguide.qgf(weight=0.1)."
         )
-    guidances = [method] if isinstance(method, str) or callable(method) else list(method)
+    guidances: Any = method if isinstance(method, (list, tuple)) else [method]
     for guidance in guidances:
         if isinstance(guidance, str):
             guidance = _made(guidance, options)
@@ -162,7 +162,8 @@ def guide(
             raise TypeError(
                 f"method must be a name, a guidance or a sequence of them, got {guidance!r}."
             )
-        policy = guidance(policy, critic)
+        found: Any = guidance(policy, critic)
+        policy = found
     return policy
 
 
@@ -190,7 +191,9 @@ def _with_kappa(
             "flowguide.qgf(weight=flowguide.Kappa(5.0, observations))."
         )
     named = method_named(method)
-    if not named.has_weight or named.family == "conditioned":
+    if named.family == "conditioned":
+        raise TypeError(f"{method} asks no critic, so its weight has no other unit, such as kappa.")
+    if not named.has_weight:
         raise TypeError(
             f"{method} has no weight that kappa could be: its options are {sorted(named.options)}."
         )
@@ -200,7 +203,7 @@ def _with_kappa(
 def _made(name: str, options: dict[str, Any]) -> Guidance:
     method = method_named(name)
     unknown = sorted(set(options) - set(method.options))
-    if unknown:
+    if unknown and not method.takes_any:
         raise TypeError(
             f"{name} has no option {unknown}: its options are {sorted(method.options)}."
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ._critic import Critic
-from ._policy import AbstractPolicy, AbstractWrapper, FlowPolicy, GuidanceTerm
+from ._policy import AbstractPolicy, FlowPolicy, GuidanceTerm
 from ._weight import WeightLike
 
 P = TypeVar("P", bound=AbstractPolicy)
@@ -105,17 +105,23 @@ def _changed(
             terms[i] = change(policy, i, term)
             policy = dataclasses.replace(policy, guidance=tuple(terms))
         return policy
-    if not isinstance(policy, AbstractWrapper):
-        return policy
-    inner = {
-        field.name: _changed(getattr(policy, field.name), change, other)
-        for field in dataclasses.fields(policy)
-        if isinstance(getattr(policy, field.name), AbstractPolicy)
-    }
-    return dataclasses.replace(policy, **inner, critic=other(policy.critic))
+    found = {name: _changed(inner, change, other) for name, inner in _inner(policy).items()}
+    if hasattr(policy, "critic"):
+        found["critic"] = other(policy.critic)
+    return dataclasses.replace(policy, **found) if found else policy
+
+
+def _inner(policy: Any) -> dict[str, Any]:
+    """The policies that a policy is around, flowguide's own or not."""
+    fields = dataclasses.fields(policy) if dataclasses.is_dataclass(policy) else ()
+    parts = {field.name: getattr(policy, field.name, None) for field in fields}
+    return {name: part for name, part in parts.items() if isinstance(part, AbstractPolicy)}
 
 
 def _count_weights(policy: Any) -> int:
     if isinstance(policy, FlowPolicy):
         return sum(hasattr(term.guidance, "weight") for term in policy.guidance)
-    return _count_weights(policy.policy) if isinstance(policy, AbstractWrapper) else 0
+    # The weights of what is guided: a trust region's centre has none of its own.
+    inner = _inner(policy)
+    inner.pop("centre", None)
+    return sum(map(_count_weights, inner.values()))

@@ -5,6 +5,7 @@ import typing
 import pytest
 
 import flowguide as fg
+from flowguide._catalogue import method_named
 from flowguide._guide import FlowMethod
 
 from .helpers import METHODS, without_typechecker
@@ -53,3 +54,7 @@ def test_a_method_of_ones_own_has_a_name(monkeypatch):
         fg.register("other", 3)  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match=r"mine has no option \['weight'\].*'strength'"):
         fg.guide(policy, critic, "mine", weight=1.0)
+    # What passes options on says itself which it takes.
+    fg.register("passing", lambda weight=1.0, **options: fg.qgf(weight, **options))
+    assert list(method_named("passing").options) == ["weight"]
+    assert fg.guide(policy, critic, "passing", debug=True).guidance[0].guidance.debug  # pyright: ignore[reportAttributeAccessIssue]

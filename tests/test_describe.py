@@ -1,5 +1,6 @@
 """What a guidance is called: complete, and the same in every process."""
 
+import functools
 import subprocess
 import sys
 
@@ -15,6 +16,14 @@ import flowguide as fg
 from .helpers import mlp_critic, mlp_policy, WEIGHTED
 
 OBSERVATIONS = jnp.arange(14.0).reshape(2, 7)
+
+
+def slope(scale):
+    return lambda t: scale * t
+
+
+def scaled(t, scale):
+    return scale * t
 
 
 def mine(policy, critic):
@@ -75,6 +84,24 @@ def test_in_words(guidance, expected):
         [fg.grad_step(0.1), fg.grad_step(0.1, sign=True), fg.noise_ascent(0.1)],
         [fg.qgf(fg.ScoreWeight(0.1)), fg.qgf(fg.WeightInterval(0.1)), fg.qgf(0.1)],
         [[fg.qgf(0.1), fg.ood(0.2)], [fg.ood(0.2), fg.qgf(0.1)], [fg.qgf(0.1)]],
+        [
+            fg.qgf(0.1),
+            fg.qgf(0.1 + 1e-6),
+            fg.qgf(jnp.array([0.1, 0.2])),
+            fg.qgf(jnp.array([0.1, 0.2000001])),
+        ],
+        [
+            fg.qgf(lambda t: 0.1 * t),
+            fg.qgf(lambda t: 10 * t),
+            fg.qgf(slope(0.1)),
+            fg.qgf(slope(10)),
+        ],
+        [fg.qgf(functools.partial(scaled, scale=1)), fg.qgf(functools.partial(scaled, scale=2))],
+        [
+            fg.qgf(0.1, shaping=optax.chain(optax.clip(1.0), optax.scale(0.5))),
+            fg.qgf(0.1, shaping=optax.chain(optax.clip(2.0), optax.scale(0.5))),
+            fg.qgf(0.1, shaping=optax.chain(optax.clip(1.0), optax.scale(-1.0))),
+        ],
     ],
 )
 def test_different_guidances_have_different_words(guidances):
@@ -96,11 +123,15 @@ def test_the_same_in_another_process():
     code = (
         "import flowguide as fg, jax.numpy as jnp, optax; "
         "o = jnp.arange(14.0).reshape(2, 7); "
-        "print(fg.describe([fg.qgf(fg.Kappa(3.0, o), shaping=optax.clip(1.0)), fg.best_of_n(4)]))"
+        "print(fg.describe([fg.qgf(fg.Kappa(3.0, o), shaping=optax.clip(1.0)), fg.best_of_n(4)])); "
+        "print(fg.describe(fg.qgf(lambda t: 0.1 * t)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     here = [fg.qgf(fg.Kappa(3.0, OBSERVATIONS), shaping=optax.clip(1.0)), fg.best_of_n(4)]
-    assert found.stdout.strip() == fg.describe(here)
+    known, unknown = found.stdout.splitlines()
+    assert known == fg.describe(here)
+    # The hash is that of what it does, wherever it is written.
+    assert unknown.split("#")[1] == fg.describe(fg.qgf(lambda t: 0.1 * t)).split("#")[1]
 
 
 def test_inside_jit_and_afterwards():

@@ -77,6 +77,9 @@ def test_sample_without_a_batch(key):
         fg.sample(policy, {"a": jnp.zeros((4, 7)), "b": jnp.zeros(5)}, key=key)
     with pytest.raises(ValueError, match="takes a batch"):
         fg.sample(policy, jnp.array(1.0), key=key)
+    for wrong in (None, jnp.array(1.0), {"a": jnp.zeros((4, 7)), "b": jnp.zeros(5)}):
+        with pytest.raises(ValueError, match="The unit of weights takes a batch"):
+            fg.weight_unit(policy, mlp_critic(key), wrong)
 
 
 def test_noise_of_another_shape(key):
@@ -140,8 +143,11 @@ def test_unknown_methods_and_options(key):
         fg.guide(policy, critic, "best_of_m")
     with pytest.raises(TypeError, match="critic must be a callable"):
         fg.guide(policy, 3, "qgf")  # pyright: ignore[reportArgumentType, reportCallIssue]
-    with pytest.raises(TypeError, match="got 3"):
-        fg.guide(policy, critic, [3])  # pyright: ignore[reportArgumentType, reportCallIssue]
+    for wrong in ([3], 3, None):
+        with pytest.raises(TypeError, match="method must be a name, a .*got"):
+            fg.guide(policy, critic, wrong)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    with pytest.raises(TypeError, match="cfg asks no critic, so its weight has no other unit"):
+        fg.guide(policy, critic, "cfg", kappa=5.0)
 
 
 def test_parts_of_gradient_guidance(key):

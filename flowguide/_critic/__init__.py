@@ -17,6 +17,8 @@ from .value import (
     critic_at as critic_at,
     depends_on_time as depends_on_time,
     members_of as members_of,
+    ranked as ranked,
+    share_unknown as share_unknown,
     value_of as value_of,
     values_of as values_of,
 )

@@ -74,9 +74,18 @@ def depends_on_time(critic: Critic) -> bool:
 def values_of(
     critic: Critic, actions: Float[Array, "n *action"], observation: PyTree
 ) -> Float[Array, " n"]:
-    """The value of each action; NaN, which argmax would call the largest, is the lowest."""
-    values = jax.vmap(value_of, in_axes=(None, None, 0))(critic, observation, actions)
+    """The value of each action."""
+    return jax.vmap(value_of, in_axes=(None, None, 0))(critic, observation, actions)
+
+
+def ranked(values: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The values by which actions are chosen: NaN, the largest for argmax, is the lowest."""
     return jnp.where(jnp.isnan(values), -jnp.inf, values)
+
+
+def share_unknown(values: Float[Array, " n"]) -> Float[Array, ""]:
+    """The share of actions of which a critic says nothing."""
+    return jnp.mean(jnp.where(jnp.isnan(values), 1.0, 0.0))
 
 
 def _asked(critic: Critic, call: Callable[..., Any], observation: PyTree, action: Array) -> Any:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from .._checks import as_positive_int
 from .._cost import Cost
-from .._critic import Critic, values_of
+from .._critic import Critic, ranked, share_unknown, values_of
 from .._dtypes import solve_dtype
 from .._estimate import refuse_step_to
 from .._policy import AbstractWrapper, Acted, FlowPolicy, raw_observation, Trace
@@ -33,21 +33,28 @@ class BeamPolicy(AbstractWrapper):
         self._check(noise)
         first = jax.vmap(self.policy.act, in_axes=(0, None))(noise[0], observation)
         # Of the first round: the further ones go on from there.
-        return Acted(self._best(first.action, noise, observation), jnp.mean(first.dropped))
+        values = self._values(first.action, observation)
+        action = self._best(first.action, values, noise, observation)
+        return Acted(action, jnp.maximum(jnp.mean(first.dropped), share_unknown(values)))
 
     def _trace(self, noise: Float[Array, "rounds n *noise"], observation: PyTree) -> Trace:
         """The path of the first candidate; only its finished `action` is the winner."""
         self._check(noise)
         traces = jax.vmap(self.policy.trace, in_axes=(0, None))(noise[0], observation)
         first = jax.tree.map(lambda x: x[0], traces)
-        best = self._best(traces.action, noise, observation)
+        values = self._values(traces.action, observation)
+        best = self._best(traces.action, values, noise, observation)
         return eqx.tree_at(lambda t: t.action, first, best)
 
     def _best(
-        self, first: Float[Array, "n *action"], noise: Array, observation: PyTree
+        self,
+        first: Float[Array, "n *action"],
+        values: Float[Array, " n"],
+        noise: Array,
+        observation: PyTree,
     ) -> Float[Array, "*action"]:
         """The winner, once the first round is played."""
-        kept, values = self._keep(first, self._values(first, observation))
+        kept, values = self._keep(first, values)
         for fresh, level in zip(noise[1:], self.guidance.levels, strict=True):
             candidates = self._go_on(kept, fresh, level, observation)
             found = self._values(candidates, observation)
@@ -67,7 +74,7 @@ class BeamPolicy(AbstractWrapper):
         self, actions: Float[Array, "m *action"], values: Float[Array, " m"]
     ) -> tuple[Float[Array, "keep *action"], Float[Array, " keep"]]:
         """The best, the best one first."""
-        values, best = jax.lax.top_k(values, self.guidance.keep)
+        values, best = jax.lax.top_k(ranked(values), self.guidance.keep)
         return actions[best], values
 
     def _go_on(
@@ -92,7 +99,9 @@ class BeamPolicy(AbstractWrapper):
         if found is None:
             return None
         flow, n = self.policy.flow_cost(), self.guidance.n
-        each = found[1] + sum((flow.rest(level) for level in self.guidance.levels), Cost())
+        # Times are known while a program is traced, too.
+        with jax.ensure_compile_time_eval():
+            each = found[1] + sum((flow.rest(level) for level in self.guidance.levels), Cost())
         values = Cost(critic_values=n * (1 + len(self.guidance.levels)))
         return found[0], n * each + values
 

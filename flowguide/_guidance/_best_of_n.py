@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from .._checks import as_positive_int
 from .._cost import Cost
-from .._critic import Critic, values_of
+from .._critic import Critic, ranked, share_unknown, values_of
 from .._policy import AbstractPolicy, AbstractWrapper, Acted, raw_observation, Trace
 from .._pytree import PyTree
 from ._base import AbstractGuidance, needed
@@ -32,13 +32,17 @@ class BestOfNPolicy(AbstractWrapper):
         return (self.n, *self.policy.noise_shape)
 
     def _act(self, noise: Float[Array, "n *noise"], observation: PyTree) -> Acted:
-        return self._best(self.policy.act, noise, observation)
+        best, dropped = self._best(self.policy.act, noise, observation)
+        return Acted(best.action, jnp.maximum(best.dropped, dropped))
 
     def _trace(self, noise: Float[Array, "n *noise"], observation: PyTree) -> Trace:
         """The path of the winning candidate."""
-        return self._best(self.policy.trace, noise, observation)
+        return self._best(self.policy.trace, noise, observation)[0]
 
-    def _best(self, call: Callable[..., Any], noise: Array, observation: PyTree) -> Any:
+    def _best(
+        self, call: Callable[..., Any], noise: Array, observation: PyTree
+    ) -> tuple[Any, Float[Array, ""]]:
+        """What became of the winner, and the share of candidates without a value."""
         if np.shape(noise) != self.noise_shape:
             raise ValueError(
                 f"noise has shape {np.shape(noise)}, but best_of_n({self.n}) takes one noise for "
@@ -46,8 +50,9 @@ class BestOfNPolicy(AbstractWrapper):
             )
         found = jax.vmap(call, in_axes=(0, None))(noise, observation)
         values = values_of(self.critic, found.action, raw_observation(observation))
-        winner: Int[Array, ""] = jnp.argmax(values)
-        return jax.tree.map(lambda x: x[winner], found)
+        winner: Int[Array, ""] = jnp.argmax(ranked(values))
+        best = jax.tree.map(lambda x: x[winner], found)
+        return best, share_unknown(values)
 
     def costs(self) -> tuple[Cost, Cost] | None:
         found = self.policy.costs()

@@ -8,7 +8,7 @@ from .._cost import Cost
 from .._critic import Critic
 from .._policy import Flow, FlowCost, FlowPolicy
 from .._velocity import ask_velocity, VelocityStep
-from .._weight import as_weight, times_weight
+from .._weight import as_number, times_weight
 from ._base import AbstractFlowGuidance
 
 
@@ -53,9 +53,9 @@ class ClassifierFree(AbstractFlowGuidance):
         )
 
     def step_cost(self, flow: FlowCost, t: float) -> Cost:
-        below = flow.velocity(t)
         # Only an unguided flow has computed the unconditional velocity already.
-        return below + Cost(1 if below == Cost(1) else 2)
+        more = 2 if flow.depth else 1
+        return flow.velocity(t) + Cost(more * flow.evaluations)
 
 
 def cfg(weight: ArrayLike = 1.0) -> ClassifierFree:
@@ -80,6 +80,4 @@ def cfg(weight: ArrayLike = 1.0) -> ClassifierFree:
 
     Source: CFGRL, Frans et al. (arXiv 2505.23458); see `flowguide.ClassifierFreeVelocity`.
     """
-    if callable(weight):
-        raise ValueError(f"weight must be a number or an array, got {weight!r}.")
-    return ClassifierFree(as_weight(weight))
+    return ClassifierFree(as_number("weight", weight))

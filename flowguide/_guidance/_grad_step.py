@@ -8,7 +8,7 @@ from .._cost import Cost
 from .._critic import Critic, critic_gradient
 from .._policy import AbstractPolicy, AbstractWrapper, Acted, raw_observation, Trace
 from .._pytree import PyTree
-from .._weight import as_weight
+from .._weight import as_number
 from ._base import AbstractGuidance, needed
 
 
@@ -21,16 +21,19 @@ class GradStepPolicy(AbstractWrapper):
 
     def _act(self, noise: Float[Array, "*noise"], observation: PyTree) -> Acted:
         acted = self.policy.act(noise, observation)
-        return Acted(self._climb(acted.action, observation), acted.dropped)
+        action, dropped = self._climb(acted.action, observation)
+        return Acted(action, jnp.maximum(acted.dropped, dropped))
 
     def _trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
         """The path of the policy below; only its finished `action` is the climbed one."""
         trace = self.policy.trace(noise, observation)
-        return eqx.tree_at(lambda t: t.action, trace, self._climb(trace.action, observation))
+        action, _ = self._climb(trace.action, observation)
+        return eqx.tree_at(lambda t: t.action, trace, action)
 
     def _climb(
         self, action: Float[Array, "*action"], observation: PyTree
-    ) -> Float[Array, "*action"]:
+    ) -> tuple[Float[Array, "*action"], Float[Array, ""]]:
+        """The action that is reached, and the share of steps that were not taken."""
         guidance, observation = self.guidance, raw_observation(observation)
         low, high = (jnp.asarray(bound, action.dtype) for bound in self.bounds)
 
@@ -39,10 +42,12 @@ class GradStepPolicy(AbstractWrapper):
             direction = jnp.sign(gradient) if guidance.sign else gradient
             move = jnp.asarray(guidance.step_size, action.dtype) * direction
             # As in gradient guidance: a gradient that is not finite moves nothing.
-            move = jnp.where(jnp.all(jnp.isfinite(move)), move, 0)
-            return jnp.clip(action + move, low, high), None
+            is_finite = jnp.all(jnp.isfinite(move))
+            moved = jnp.clip(action + jnp.where(is_finite, move, 0), low, high)
+            return moved, jnp.where(is_finite, 0.0, 1.0)
 
-        return jax.lax.scan(step, action, length=guidance.steps)[0]
+        action, dropped = jax.lax.scan(step, action, length=guidance.steps)
+        return action, jnp.mean(dropped)
 
     def costs(self) -> tuple[Cost, Cost] | None:
         found = self.policy.costs()
@@ -81,6 +86,5 @@ def grad_step(step_size: ArrayLike = 0.1, steps: int = 1, sign: bool = False) ->
 
     Source: the gradient-step baseline of QGF (arXiv 2606.11087); see `flowguide.qgf`.
     """
-    if callable(step_size):
-        raise ValueError(f"step_size must be a number or an array, got {step_size!r}.")
-    return GradStep(as_weight(step_size), as_positive_int("steps", steps), bool(sign))
+    step_size = as_number("step_size", step_size)
+    return GradStep(step_size, as_positive_int("steps", steps), bool(sign))

@@ -27,6 +27,7 @@ from .._weight import (
     is_active,
     Kappa,
     prepare_weight,
+    resume_weight,
     times_weight,
     weight_at,
     weight_cost,
@@ -118,7 +119,7 @@ class GradientGuidance(AbstractFlowGuidance):
         t: Array,
         action: Float[Array, "*action"],
     ) -> VelocityStep:
-        t = jnp.asarray(t)
+        t, weight = jnp.asarray(t), resume_weight(self.weight, weight)
         inputs = self._weighted(weight), flow, critic, t, action
 
         def guided() -> VelocityStep:

@@ -7,9 +7,16 @@ from .._checks import as_positive_int
 from .._cost import Cost
 from .._critic import Critic, value_of
 from .._estimate import pulled_back
-from .._policy import AbstractPolicy, AbstractWrapper, Acted, raw_observation, Trace
+from .._policy import (
+    AbstractPolicy,
+    AbstractWrapper,
+    Acted,
+    FlowPolicy,
+    raw_observation,
+    Trace,
+)
 from .._pytree import PyTree
-from .._weight import as_weight
+from .._weight import as_number
 from ._base import AbstractGuidance, needed
 
 
@@ -21,13 +28,19 @@ class NoiseAscentPolicy(AbstractWrapper):
     guidance: "NoiseAscent"
 
     def _act(self, noise: Float[Array, "*noise"], observation: PyTree) -> Acted:
-        return self.policy.act(self._climb(noise, observation), observation)
+        noise, dropped = self._climb(noise, observation)
+        acted = self.policy.act(noise, observation)
+        return Acted(acted.action, jnp.maximum(acted.dropped, dropped))
 
     def _trace(self, noise: Float[Array, "*noise"], observation: PyTree) -> Trace:
         """The path from the noise that was reached."""
-        return self.policy.trace(self._climb(noise, observation), observation)
+        noise, _ = self._climb(noise, observation)
+        return self.policy.trace(noise, observation)
 
-    def _climb(self, noise: Float[Array, "*noise"], observation: PyTree) -> Float[Array, "*noise"]:
+    def _climb(
+        self, noise: Float[Array, "*noise"], observation: PyTree
+    ) -> tuple[Float[Array, "*noise"], Float[Array, ""]]:
+        """The noise that is reached, and the share of steps that were not taken."""
         guidance = self.guidance
         length = jnp.linalg.norm(noise.ravel())
 
@@ -39,21 +52,30 @@ class NoiseAscentPolicy(AbstractWrapper):
         def step(noise, _):
             move = guidance.step_size.astype(noise.dtype) * gradient_at(noise)
             # As in gradient guidance: a gradient that is not finite moves nothing.
-            moved = noise + jnp.where(jnp.all(jnp.isfinite(move)), move, 0)
+            is_finite = jnp.all(jnp.isfinite(move))
+            moved = noise + jnp.where(is_finite, move, 0)
             if guidance.keep_length:
                 reached = jnp.linalg.norm(moved.ravel())
                 moved = moved * (length / jnp.where(reached > 0, reached, 1))
-            return moved, None
+            return moved, jnp.where(is_finite, 0.0, 1.0)
 
-        return jax.lax.scan(step, noise, length=guidance.steps)[0]
+        noise, dropped = jax.lax.scan(step, noise, length=guidance.steps)
+        return noise, jnp.mean(dropped)
+
+    @property
+    def _again(self) -> int:
+        """How often the way back computes the flow again."""
+        policy = self.policy
+        while isinstance(policy, AbstractWrapper):
+            policy = policy.policy
+        return policy.flow_cost().again if isinstance(policy, FlowPolicy) else 1
 
     def costs(self) -> tuple[Cost, Cost] | None:
         found = self.policy.costs()
         if found is None:
             return None
         once, each = found
-        # The backward pass of `diffrax.RecursiveCheckpointAdjoint` computes the flow once more.
-        climb = 2 * each + pulled_back(each) + Cost(critic_gradients=1)
+        climb = (1 + self._again) * each + pulled_back(each) + Cost(critic_gradients=1)
         return once, self.guidance.steps * climb + each
 
 
@@ -95,6 +117,5 @@ def noise_ascent(
 
     Source: D-Flow, Ben-Hamu et al. (arXiv 2402.14017), with plain gradient steps.
     """
-    if callable(step_size):
-        raise ValueError(f"step_size must be a number or an array, got {step_size!r}.")
-    return NoiseAscent(as_weight(step_size), as_positive_int("steps", steps), bool(keep_length))
+    step_size = as_number("step_size", step_size)
+    return NoiseAscent(step_size, as_positive_int("steps", steps), bool(keep_length))

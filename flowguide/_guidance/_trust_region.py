@@ -8,7 +8,7 @@ from .._cost import Cost
 from .._critic import Critic
 from .._policy import AbstractPolicy, AbstractWrapper, Acted, Trace
 from .._pytree import PyTree
-from .._weight import as_weight
+from .._weight import as_number
 from ._base import AbstractGuidance
 from ._methods import qgf
 
@@ -107,8 +107,8 @@ def trust_region(guidance: Any = None, radius: ArrayLike = 0.5) -> TrustRegion:
         guidance = qgf()
     if not callable(guidance):
         raise TypeError(f"guidance must be a guidance, such as flowguide.qgf(), got {guidance!r}.")
-    if callable(radius) or jnp.ndim(radius) != 0:
+    found = as_number("radius", radius)
+    if found.ndim != 0:
         raise ValueError(f"radius must be one number, got {radius!r}.")
-    found = as_weight(radius)
     message = "flowguide.trust_region: radius must be at least 0."
     return TrustRegion(guidance, eqx.error_if(found, found < 0, message))

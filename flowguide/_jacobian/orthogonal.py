@@ -38,4 +38,4 @@ class OrthogonalJacobian(AbstractJacobian):
         return clean_action, step, pullback
 
     def cost(self, estimate, flow, t):
-        return flow.size * estimate.pullback_cost(flow, t)
+        return flow.size * estimate.count * estimate.pullback_cost(flow, t)

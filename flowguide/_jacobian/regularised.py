@@ -1,5 +1,6 @@
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -14,12 +15,18 @@ class RegularisedJacobian(AbstractJacobian):
     **Arguments:**
 
     - `mix`: $\lambda$ in [0, 1]; 0 is `DroppedJacobian`, 1 `ExactJacobian`. An array leaf.
+
+    **Raises:**
+
+    `equinox.EquinoxRuntimeError` for a mix outside.
     """
 
     mix: Array
 
     def __init__(self, mix: Any = 0.5):
-        self.mix = jnp.asarray(mix, float)
+        mix = jnp.asarray(mix, float)
+        message = "flowguide: the mix of a RegularisedJacobian must be in [0, 1]."
+        self.mix = eqx.error_if(mix, (mix < 0) | (mix > 1), message)
 
     @property
     def is_derivative(self):

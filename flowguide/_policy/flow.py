@@ -264,17 +264,18 @@ class FlowPolicy(AbstractPolicy):
         """The cost of the flow up to the first `depth` terms of its guidance, by default all."""
         depth = len(self.guidance) if depth is None else depth
         below = self.flow_cost(depth - 1) if depth else None
+        evaluations = evaluations_of(self.velocity)
 
         def velocity(t: float) -> Cost:
             if below is None:
-                return Cost(evaluations_of(self.velocity))
+                return Cost(evaluations)
             return self.guidance[depth - 1].guidance.step_cost(below, t)
 
         def times(t: float) -> list[float]:
             return times_of(self.solver, self.stepsize_controller, self.num_steps, t) or []
 
         size, again = int(np.prod(self.action_shape)), computed_again(self.solver)
-        return FlowCost(size, velocity, times, again)
+        return FlowCost(size, velocity, times, again, depth, evaluations)
 
     @property
     def _least_steps(self) -> int:

@@ -23,12 +23,16 @@ class FlowCost:
     - `velocity`: a callable from a time to the `Cost` of one velocity there.
     - `times`: a callable from a time to those at which the field is asked from there to the end.
     - `again`: how often a backward pass of the flow computes it again.
+    - `depth`: how many terms of guidance there are in it.
+    - `evaluations`: how many networks one evaluation of the policy's own field is.
     """
 
     size: int
     velocity: Callable[[float], Cost]
     times: Callable[[float], list[float]]
     again: int = 1
+    depth: int = 0
+    evaluations: int = 1
 
     def rest(self, t: float) -> Cost:
         """Of the flow from `t` to the end."""

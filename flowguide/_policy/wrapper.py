@@ -14,7 +14,7 @@ class AbstractWrapper(AbstractPolicy):
     """A policy around another one, of whose actions and noise its own are.
 
     Its parts are called `policy`, `critic` and `guidance`, always: `flowguide.with_weight` and
-    `flowguide.with_critic` find them. A wrapper defines `_act`, `_trace` and `_cost`.
+    `flowguide.with_critic` find them. A wrapper defines `_act`, `_trace` and `costs`.
     """
 
     policy: eqx.AbstractVar[Any]

@@ -1,9 +1,11 @@
 from .base import (
     AbstractWeight as AbstractWeight,
+    as_number as as_number,
     as_weight as as_weight,
     bind_weight as bind_weight,
     is_active as is_active,
     prepare_weight as prepare_weight,
+    resume_weight as resume_weight,
     times_weight as times_weight,
     weight_at as weight_at,
     weight_cost as weight_cost,

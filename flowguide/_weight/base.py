@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._checks import broadcasts_to
@@ -51,6 +52,11 @@ class AbstractWeight(eqx.Module):
         del flow, critic
         return self
 
+    def resume(self, prepared: "AbstractWeight") -> "AbstractWeight":
+        """The rule with what was measured at an observation that is prepared already: `prepared` is
+        what `prepare` returned there, maybe of a rule with other numbers. By default that one."""
+        return prepared if isinstance(prepared, type(self)) else self
+
     def is_active(self, t: Float[ArrayLike, ""]) -> bool | Bool[Array, ""]:
         """Whether a step at `t` is guided at all. Where it is not, the critic is not asked."""
         del t
@@ -80,27 +86,33 @@ def as_weight(weight: Any) -> Any:
     """A rule, a callable of `t`, or an array of floats."""
     if callable(weight):
         return weight
-    array = _as_array(weight)
-    # Of a weight inside `jit` nothing is known yet.
-    if isinstance(array, np.ndarray) and not np.all(np.isfinite(array)):
-        raise ValueError(f"weight must be finite, got {weight!r}.")
-    return jnp.asarray(array, float)
-
-
-def _as_array(weight: Any) -> Any:
-    message = (
-        "weight must be a real number, an array of them, a callable of t or a rule, "
-        f"got {weight!r}."
+    return _as_floats(
+        "weight", weight, "a real number, an array of them, a callable of t or a rule"
     )
+
+
+def as_number(name: str, value: Any) -> Array:
+    """An array of floats, where a callable would make no sense."""
+    expected = "a number or an array"
+    if callable(value):
+        raise ValueError(f"{name} must be {expected}, got {value!r}.")
+    return _as_floats(name, value, expected)
+
+
+def _as_floats(name: str, value: Any, expected: str) -> Array:
+    message = f"{name} must be {expected}, got {value!r}."
     try:
-        array = weight if hasattr(weight, "aval") else np.asarray(weight)
+        # Of a number inside `jit` nothing is known yet.
+        array = value if isinstance(value, Tracer) else np.asarray(value)
     except (TypeError, ValueError) as error:
         raise ValueError(message) from error
     if not jnp.issubdtype(array.dtype, jnp.number) or jnp.issubdtype(
         array.dtype, jnp.complexfloating
     ):
         raise ValueError(message)
-    return array
+    if isinstance(array, np.ndarray) and not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite, got {value!r}.")
+    return jnp.asarray(value, float)
 
 
 def weight_at(weight: Any, point: WeightPoint) -> Array:
@@ -133,8 +145,16 @@ def bind_weight(weight: Any, policy: Any, critic: Any) -> Any:
 
 
 def prepare_weight(weight: Any, flow: Any, critic: Any) -> Any:
-    """The weight for one action."""
-    return weight.prepare(flow, critic) if isinstance(weight, AbstractWeight) else weight
+    """The weight for one action; None if there is nothing to measure."""
+    found = weight.prepare(flow, critic) if isinstance(weight, AbstractWeight) else weight
+    return None if found is weight else found
+
+
+def resume_weight(weight: Any, prepared: Any) -> Any:
+    """The weight with what `prepare_weight` found."""
+    if prepared is None or not isinstance(weight, AbstractWeight):
+        return weight
+    return weight.resume(prepared)
 
 
 def is_active(weight: Any, t: Float[ArrayLike, ""]) -> bool | Bool[Array, ""]:

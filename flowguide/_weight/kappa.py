@@ -8,7 +8,8 @@ from jaxtyping import Array, ArrayLike, Float
 from .._checks import is_int
 from .._cost import Cost
 from .._pytree import PyTree
-from .base import AbstractWeight, as_weight, WeightPoint
+from .base import AbstractWeight, as_number, WeightPoint
+from .schedule import AbstractSchedule
 from .unit import look_at, NUM_ACTIONS, unit_of, weight_unit
 
 DEFAULT_KAPPA = 5.0
@@ -29,6 +30,8 @@ class Kappa(AbstractWeight):
     With `observations` the unit is measured once, where the guidance meets policy and critic.
     Without, it is measured at the observation at hand, once for each action, from a few of the
     policy's own actions there: nothing is needed beforehand, and each of these costs an action.
+    A unit from observations stays as it was measured when fields of the policy are replaced;
+    `flowguide.with_weight` with a `Kappa` measures anew.
 
     **Arguments:**
 
@@ -64,7 +67,7 @@ class Kappa(AbstractWeight):
                 "num_actions must be an integer of at least 2, for their spread, got "
                 f"{num_actions!r}."
             )
-        self.kappa, self.observations = as_weight(kappa), observations
+        self.kappa, self.observations = as_number("kappa", kappa), observations
         self.num_actions, self.measured = int(num_actions), None
 
     def bind(self, policy: Any, critic: Any) -> "Kappa":
@@ -81,6 +84,14 @@ class Kappa(AbstractWeight):
         noises = jr.normal(key, (self.num_actions, *flow.action_shape))
         actions = jax.vmap(flow.finish)(noises)
         return self._with(unit_of(*look_at(critic, actions, flow.observation)))
+
+    def resume(self, prepared: AbstractWeight) -> AbstractWeight:
+        if self.measured is not None:
+            return self
+        while isinstance(prepared, AbstractSchedule):
+            prepared = prepared.weight
+        measured = prepared.measured if isinstance(prepared, Kappa) else None
+        return self if measured is None else self._with(measured)
 
     def cost(self, flow: Any) -> Cost:
         if self.observations is not None:
@@ -101,7 +112,8 @@ class Kappa(AbstractWeight):
     def __call__(self, point: WeightPoint) -> Float[Array, "..."]:
         if self.measured is None:
             raise ValueError(
-                "This Kappa has not met a policy and a critic: apply it by flowguide.guide."
+                "This Kappa has not been measured: apply it by flowguide.guide, and prepare "
+                "observations by the policy that it guides."
             )
         dtype = point.gradient.dtype
         return self.kappa.astype(dtype) * self.measured.astype(dtype)

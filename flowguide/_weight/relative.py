@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from .base import AbstractWeight, as_weight, WeightPoint
+from .base import AbstractWeight, as_number, WeightPoint
 from .schedule import TOLERANCE
 
 
@@ -25,7 +25,7 @@ class Relative(AbstractWeight):
     skip_first: bool = eqx.field(static=True)
 
     def __init__(self, alpha: ArrayLike = 0.2, skip_first: bool = False):
-        self.alpha, self.skip_first = as_weight(alpha), bool(skip_first)
+        self.alpha, self.skip_first = as_number("alpha", alpha), bool(skip_first)
 
     def __call__(self, point: WeightPoint) -> Float[Array, "..."]:
         alpha = self.alpha.astype(point.gradient.dtype)
@@ -56,7 +56,7 @@ class Normalised(AbstractWeight):
     length: Array
 
     def __init__(self, length: ArrayLike = 1.0):
-        self.length = as_weight(length)
+        self.length = as_number("length", length)
 
     def __call__(self, point: WeightPoint) -> Float[Array, "..."]:
         return self.length.astype(point.gradient.dtype) * _inverse(_norm(point.gradient))

@@ -13,6 +13,7 @@ from .base import (
     bind_weight,
     is_active,
     prepare_weight,
+    resume_weight,
     weight_at,
     weight_cost,
     WeightLike,
@@ -32,7 +33,12 @@ class AbstractSchedule(AbstractWeight):
         return self._around(bind_weight(self.weight, policy, critic))
 
     def prepare(self, flow: Any, critic: Any) -> "AbstractSchedule":
-        return self._around(prepare_weight(self.weight, flow, critic))
+        found = prepare_weight(self.weight, flow, critic)
+        return self if found is None else self._around(found)
+
+    def resume(self, prepared: AbstractWeight) -> "AbstractSchedule":
+        inner = prepared.weight if isinstance(prepared, AbstractSchedule) else prepared
+        return self._around(resume_weight(self.weight, inner))
 
     def is_active(self, t: Float[ArrayLike, ""]) -> bool | Bool[Array, ""]:
         return is_active(self.weight, t)

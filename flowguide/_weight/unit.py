@@ -7,6 +7,7 @@ import jax.random as jr
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from .._checks import batch_size
 from .._critic import Critic, value_of
 from .._pytree import PyTree
 
@@ -47,7 +48,8 @@ def weight_unit(
 
     **Raises:**
 
-    `ValueError` if it is not a number above 0: the policy has one action for each observation, or
+    `ValueError` for observations without a common leading axis, and if the unit is not a number
+    above 0: the policy has one action for each observation, or
     the critic one value. Inside `jax.jit`, where that is known only when it runs,
     `equinox.EquinoxRuntimeError`.
     """
@@ -80,8 +82,8 @@ def _spreads(
         actions = jax.vmap(lambda k: policy(prepared, key=k))(keys)
         return look_at(critic, actions, observation)
 
-    count = len(jax.tree.leaves(observations)[0])
-    variances, spreads, reads = jax.vmap(at)(observations, jr.split(key, count))
+    keys = jr.split(key, batch_size("The unit of weights", observations))
+    variances, spreads, reads = jax.vmap(at)(observations, keys)
     return mean_where(variances, jnp.any(reads, axis=0)), jnp.mean(spreads)
 
 
@@ -102,9 +104,13 @@ def look_at(
 def unit_of(
     variances: Float[Array, "*action"], spread: Float[Array, ""], reads: Bool[Array, "*action"]
 ) -> Float[Array, ""]:
-    """The unit at one observation; 0 where all values are equal, and nothing can be said."""
-    is_spread = spread > 0
-    return jnp.where(is_spread, mean_where(variances, reads) / jnp.where(is_spread, spread, 1), 0)
+    """The unit at one observation; 0 where all values are equal, and nothing can be said.
+
+    Where a value is not finite it is NaN: the steps that it would weigh are left unguided, and are
+    counted as such.
+    """
+    is_equal = spread == 0
+    return jnp.where(is_equal, 0, mean_where(variances, reads) / jnp.where(is_equal, 1, spread))
 
 
 def mean_where(variances: Float[Array, "..."], reads: Bool[Array, "..."]) -> Array:

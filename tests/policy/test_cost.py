@@ -120,6 +120,31 @@ def test_of_a_critic_on_top_of_a_conditioned_policy(key):
         assert asked(calls, guided.from_noise, noise, o) == cost_of(guided)
 
 
+def test_of_a_conditioned_policy_that_is_guided_at_times(key):
+    calls, policy, _, conditioned = counted("cfg", key)
+    critic = calls.critic(mlp_critic(key))
+    sequence = [fg.qgf(fg.WeightInterval(0.1, 0.4, 0.6)), conditioned]
+    guided = fg.guide(policy, critic, sequence)
+    noise, o = jr.normal(key, (3,)), observation(key)
+    assert asked(calls, guided.from_noise, noise, o) == cost_of(guided)
+
+
+def test_of_noise_that_climbs_with_stages(key):
+    calls, policy, critic, guidance = counted("noise_ascent", key, solver=diffrax.Heun())
+    guided = fg.guide(policy, critic, guidance)
+    noise, o = jr.normal(key, (3,)), observation(key)
+    assert asked(calls, guided.from_noise, noise, o) == cost_of(guided)
+
+
+def test_of_the_orthogonal_part_of_several_estimates(key):
+    calls, policy, critic, _ = counted("posterior", key, num_steps=2)
+    estimate = fg.PosteriorEstimate(2)
+    guidance = fg.GradientGuidance(estimate, fg.OrthogonalJacobian(), 0.1)
+    guided = fg.guide(policy, critic, guidance)
+    noise, o = jr.normal(key, (3,)), observation(key)
+    assert asked(calls, guided.from_noise, noise, o) == cost_of(guided)
+
+
 def test_a_field_of_several_networks_says_so(key):
     class Twice:
         num_evaluations = 2
@@ -149,8 +174,9 @@ def test_costs_add_up_and_multiply():
 
 
 def test_is_known_inside_jit(key):
-    _, policy, critic, guidance = counted("qgf", key, weight=fg.Kappa(3.0))
-    guided = fg.guide(policy, critic, guidance)
+    _, policy, critic, _ = counted("qgf", key)
+    interval = fg.qgf(fg.WeightInterval(fg.Kappa(3.0, num_actions=2), 0.3, 0.8))
+    guided = fg.guide(policy, critic, [interval, fg.beam(2)])
     found = []
 
     @jax.jit
@@ -158,5 +184,5 @@ def test_is_known_inside_jit(key):
         found.append(guided.cost())
         return guided.from_noise(noise, o)
 
-    act(jr.normal(key, (3,)), observation(key))
+    act(jr.normal(key, guided.noise_shape), observation(key))
     assert found == [guided.cost()]

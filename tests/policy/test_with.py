@@ -166,3 +166,34 @@ def test_critics_that_do_not_fit_are_refused(key):
             fg.with_critic(guided, critic)
     with without_typechecker(), pytest.raises(TypeError, match="critic must be a callable"):
         fg.with_critic(fg.guide(policy, critic, "qgf"), None)  # pyright: ignore[reportArgumentType]
+
+
+class Mean(fg.AbstractPolicy):
+    """A policy of one's own around another one, with a critic."""
+
+    policy: fg.AbstractPolicy
+    critic: fg.Critic
+
+    @property
+    def bounds(self):
+        return self.policy.bounds
+
+    @property
+    def noise_shape(self):
+        return (2, *self.policy.noise_shape)
+
+    def from_noise(self, noise, observation):
+        return jnp.mean(jnp.stack([self.policy.from_noise(n, observation) for n in noise]), axis=0)
+
+    def trace(self, noise, observation):
+        return self.policy.trace(noise[0], observation)
+
+
+def test_inside_a_policy_of_ones_own(key):
+    policy, critic, other = mlp_policy(key), mlp_critic(key), mlp_critic(jr.fold_in(key, 1))
+
+    def guided(weight, critic):
+        return fg.guide(policy, critic, [fg.qgf(weight), Mean, fg.grad_step(0.1)])
+
+    assert same(fg.with_weight(guided(0.1, critic), 0.2), guided(0.2, critic))
+    assert same(fg.with_critic(guided(0.1, critic), other), guided(0.1, other))

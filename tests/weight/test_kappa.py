@@ -197,10 +197,10 @@ def test_what_makes_no_sense_is_refused(key):
         message = "num_actions must be an integer of at least 2"
         with without_typechecker(), pytest.raises(ValueError, match=message):
             fg.Kappa(3.0, num_actions=number)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="weight must be finite, got nan"):
+    with pytest.raises(ValueError, match="kappa must be finite, got nan"):
         fg.Kappa(float("nan"))
     with pytest.raises(ValueError, match="both must be above 0 and finite"):
         fg.guide(mlp_policy(key), lambda o, a: o.sum(), fg.qgf(fg.Kappa(1.0, OBSERVATIONS)))
     point = fg.WeightPoint(jnp.array(0.0), jnp.ones(3), jnp.ones(3))
-    with pytest.raises(ValueError, match="has not met a policy and a critic"):
+    with pytest.raises(ValueError, match="has not been measured: apply it by"):
         fg.Kappa(3.0)(point)

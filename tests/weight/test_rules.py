@@ -109,7 +109,7 @@ def test_of_a_guided_policy_too(key):
 @pytest.mark.parametrize("weight", ["much", None, [[1.0], [2.0, 3.0]], np.array([True]), 1j])
 def test_what_is_no_weight(weight):
     for rule in (fg.Relative, fg.Normalised, fg.Kappa, fg.ScoreWeight):
-        with without_typechecker(), pytest.raises(ValueError, match="must be a real number"):
+        with without_typechecker(), pytest.raises(ValueError, match="must be a (real )?number"):
             rule(weight)
     if weight is not None:
         with without_typechecker(), pytest.raises(ValueError, match="must be a real number"):
@@ -119,5 +119,12 @@ def test_what_is_no_weight(weight):
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), np.array([1.0, np.nan])])
 def test_numbers_that_are_not_finite(number):
     for make in (fg.qgf, fg.cfg, fg.ScoreWeight, fg.grad_step, fg.noise_ascent):
-        with pytest.raises(ValueError, match="weight must be finite"):
-            make(number)
+        for given in (number, jnp.asarray(number)):
+            with pytest.raises(ValueError, match="(weight|step_size) must be finite"):
+                make(given)
+
+
+@pytest.mark.parametrize("rule", [fg.Kappa, fg.Relative, fg.Normalised])
+def test_the_number_of_a_rule_is_no_callable(rule):
+    with without_typechecker(), pytest.raises(ValueError, match="must be a number or an array"):
+        rule(lambda t: t)
