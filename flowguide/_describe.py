@@ -107,6 +107,8 @@ def _array(value: Any) -> str:
 
 def _number(value: Any) -> str:
     """The shortest text that is this number and no other of its type."""
+    if isinstance(value, np.integer):
+        return str(value)
     short = f"{value:g}"
     return short if type(value)(short) == value or value != value else str(value)
 
@@ -136,15 +138,29 @@ def _closed_over(function: Any) -> dict[str, Any]:
 
 def _digest_of(function: Any) -> str:
     """Of a function without a name of its own: two of them are told apart by what they do."""
-    parts = [_code(function.__code__)]
-    parts += [f"{k}={_described(v)}" for k, v in sorted(_closed_over(function).items())]
-    parts += [_described(function.__defaults__), _described(function.__kwdefaults__)]
+    parts, asked = [], [function]
+    # Functions that it closes over, once each: they may call one another.
+    for each in asked:
+        parts += [_code(each.__code__), _described(each.__defaults__)]
+        parts.append(_described(each.__kwdefaults__))
+        for name, value in sorted(_closed_over(each).items()):
+            if isinstance(value, types.FunctionType):
+                parts.append(f"{name}: {value.__qualname__}")
+                asked += [value] if all(value is not other for other in asked) else []
+            else:
+                parts.append(f"{name}={_described(value)}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]
 
 
 def _code(code: types.CodeType) -> str:
-    constants = [_code(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
-    return "\n".join([code.co_code.hex(), *constants, *code.co_names])
+    return "\n".join([code.co_code.hex(), *map(_constant, code.co_consts), *code.co_names])
+
+
+def _constant(value: Any) -> str:
+    if isinstance(value, types.CodeType):
+        return _code(value)
+    # The order of a set is another one in each process.
+    return f"{{{sorted(map(repr, value))}}}" if isinstance(value, frozenset) else repr(value)
 
 
 def _name_of(value: Any) -> str:
@@ -160,4 +176,5 @@ def _name_of(value: Any) -> str:
         return f"{name}#{_digest_of(value)}" if is_made else name
     if callable(value) or dataclasses.is_dataclass(value):
         return type(value).__name__
-    return repr(value)
+    # An address is another one in each process.
+    return type(value).__name__ if " at 0x" in repr(value) else repr(value)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ._critic import Critic
-from ._policy import AbstractPolicy, FlowPolicy, GuidanceTerm
+from ._policy import AbstractPolicy, AbstractWrapper, FlowPolicy, GuidanceTerm
 from ._weight import WeightLike
 
 P = TypeVar("P", bound=AbstractPolicy)
@@ -106,22 +106,25 @@ def _changed(
             policy = dataclasses.replace(policy, guidance=tuple(terms))
         return policy
     found = {name: _changed(inner, change, other) for name, inner in _inner(policy).items()}
-    if hasattr(policy, "critic"):
+    if "critic" in _fields(policy):
         found["critic"] = other(policy.critic)
     return dataclasses.replace(policy, **found) if found else policy
 
 
 def _inner(policy: Any) -> dict[str, Any]:
     """The policies that a policy is around, flowguide's own or not."""
-    fields = dataclasses.fields(policy) if dataclasses.is_dataclass(policy) else ()
-    parts = {field.name: getattr(policy, field.name, None) for field in fields}
+    parts = {name: getattr(policy, name) for name in _fields(policy)}
     return {name: part for name, part in parts.items() if isinstance(part, AbstractPolicy)}
+
+
+def _fields(policy: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(policy)]
 
 
 def _count_weights(policy: Any) -> int:
     if isinstance(policy, FlowPolicy):
         return sum(hasattr(term.guidance, "weight") for term in policy.guidance)
-    # The weights of what is guided: a trust region's centre has none of its own.
-    inner = _inner(policy)
-    inner.pop("centre", None)
-    return sum(map(_count_weights, inner.values()))
+    if isinstance(policy, AbstractWrapper):
+        # What else it holds, such as the centre of a trust region, lies below that.
+        return _count_weights(policy.policy)
+    return sum(map(_count_weights, _inner(policy).values()))

@@ -67,7 +67,7 @@ def runs(tmp_path_factory, examples, promotion_as_optax_needs_it):
         ("value_optimisation", {"kappas": (1.0,)}, ["value_optimisation_pointmaze"], "best of 64"),
         (
             "exploitation",
-            {"kappas": (3.0,), "episodes": 1},
+            {"kappas": (1.0, 3.0), "episodes": 1},
             ["exploitation_pointmaze", "critic_error_pointmaze"],
             "claims",
         ),

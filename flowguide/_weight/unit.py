@@ -49,9 +49,8 @@ def weight_unit(
     **Raises:**
 
     `ValueError` for observations without a common leading axis, and if the unit is not a number
-    above 0: the policy has one action for each observation, or
-    the critic one value. Inside `jax.jit`, where that is known only when it runs,
-    `equinox.EquinoxRuntimeError`.
+    above 0: the policy has one action for each observation, or the critic one value. Inside
+    `jax.jit`, where that is known only when it runs, `equinox.EquinoxRuntimeError`.
     """
     if num_actions < 2:
         raise ValueError(f"num_actions must be at least 2, got {num_actions}.")

@@ -80,7 +80,8 @@ def test_noise_in_bfloat16(key, name):
     action = guided.from_noise(noise, o)
     assert action.dtype == jnp.bfloat16
     assert action.shape == (3,) and jnp.all(jnp.isfinite(action))
-    assert jax.eval_shape(guided.trace, noise, o).action.dtype == jnp.bfloat16
+    for call in (guided.act, guided.trace):
+        assert jax.eval_shape(call, noise, o).action.dtype == jnp.bfloat16
     if fg.CATALOGUE[name].family not in ("action", "noise"):
         expected = guided.from_noise(noise.astype(jnp.float32), o)
         np.testing.assert_allclose(action.astype(jnp.float32), expected, atol=1e-2)

@@ -47,7 +47,7 @@ def test_a_trace_asks_as_often_as_sampling(key, name):
 
 
 @pytest.mark.parametrize("solver", ["Heun", "Tsit5"])
-@pytest.mark.parametrize("name", ["qgf", "bptt"])
+@pytest.mark.parametrize("name", ["qgf", "ode", "bptt"])
 def test_of_any_solver_with_fixed_steps(key, solver, name):
     calls, policy, critic, guidance = counted(name, key, solver=SOLVERS[solver], num_steps=3)
     guided = fg.guide(policy, critic, guidance)

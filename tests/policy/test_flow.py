@@ -117,6 +117,8 @@ SMOOTH = (
     "ode",
     "qgf_jacobian",
     "qgf clipped",
+    "qgf gated",
+    "qgf of the score",
     "qgf in an interval",
     "guided_action_flow",
     "trust_region",

@@ -83,10 +83,11 @@ def test_replacing_is_guiding_a_policy_that_had_it(key, name, field):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_so_are_actions(key, field):
+@pytest.mark.parametrize("name", ["ode", "bptt"])
+def test_so_are_actions(key, name, field):
     """B2: of `ode` and `bptt`, which solve inside, only half were reached."""
-    policy, critic, guidance = ready("bptt", key)
-    changes = changes_of(field, "bptt", key)
+    policy, critic, guidance = ready(name, key)
+    changes = changes_of(field, name, key)
     noise, o = jr.normal(key, (3,)), observation(key)
     found = dataclasses.replace(fg.guide(policy, critic, guidance), **changes)
     by_hand = fg.guide(fg.FlowPolicy(**{**fields_of(policy), **changes}), critic, guidance)

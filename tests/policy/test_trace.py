@@ -19,7 +19,7 @@ from ..helpers import (
 )
 
 
-@pytest.mark.parametrize("name", [name for name in COMBINATIONS if "then" in name])
+@pytest.mark.parametrize("name", COMBINATIONS)
 def test_trace_ends_at_the_action(key, name):
     policy, critic = mlp_policy(key, num_steps=5), mlp_critic(key)
     guided = fg.guide(policy, critic, GUIDANCES[name])

@@ -73,7 +73,8 @@ def test_networks_in_float32_under_x64(x64, name):
     # What is in float32 stays so, with weights of float64.
     noise = jr.normal(key, guided.noise_shape, jnp.float32)
     assert guided.from_noise(noise, o).dtype == jnp.float32
-    assert jax.eval_shape(guided.trace, noise, o).action.dtype == jnp.float32
+    for call in (guided.act, guided.trace):
+        assert jax.eval_shape(call, noise, o).action.dtype == jnp.float32
 
 
 @pytest.mark.parametrize("name", ["qgf", "ode", "robust_q"])
@@ -84,7 +85,11 @@ def test_default_weights_under_x64(x64, name):
     for noise in (jr.normal(key, (3,)), jr.normal(key, (3,), jnp.float32)):
         action = guided.from_noise(noise, observation(key))
         assert action.dtype == noise.dtype and jnp.all(jnp.isfinite(action))
-        assert jax.eval_shape(guided.trace, noise, observation(key)).action.dtype == noise.dtype
+        for call in (guided.act, guided.trace):
+            assert jax.eval_shape(call, noise, observation(key)).action.dtype == noise.dtype
+    double = fg.guide(cast(policy, jnp.float64), cast(critic, jnp.float64), guidance)
+    noise = jr.normal(key, (3,), jnp.float32)
+    assert jax.eval_shape(double.from_noise, noise, observation(key)).dtype == jnp.float32
 
 
 WEIGHTS = {

@@ -73,7 +73,7 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("nested", INSIDE)
-@pytest.mark.parametrize("weight", ["a number", "Kappa"])
+@pytest.mark.parametrize("weight", WEIGHTS)
 def test_nested_rules_do_not_pay_outside(key, nested, weight):
     """B8: `ScoreWeight(WeightInterval(...))` asked the critic at every step."""
     calls = []
@@ -94,7 +94,7 @@ def test_nested_rules_do_not_pay_outside(key, nested, weight):
         assert len(calls) == count * (4 + unit)
 
 
-@pytest.mark.parametrize("weight", ["Kappa of observations", "Relative"])
+@pytest.mark.parametrize("weight", WEIGHTS)
 def test_the_order_of_nested_rules_does_not_matter(key, weight):
     policy, critic = mlp_policy(key, low=-9.0, high=9.0), mlp_critic(key)
     inner = WEIGHTS[weight]
