@@ -3,6 +3,7 @@
 import functools
 import subprocess
 import sys
+from typing import Any
 
 import diffrax
 import jax
@@ -16,6 +17,7 @@ import flowguide as fg
 
 from .helpers import mlp_critic, mlp_policy, WEIGHTED
 
+LARGE: Any = np.int64(12345678)
 OBSERVATIONS = jnp.arange(14.0).reshape(2, 7)
 
 
@@ -110,7 +112,7 @@ def test_in_words(guidance, expected):
             fg.qgf(slope(10)),
         ],
         [fg.qgf(halving(1)), fg.qgf(halving(2))],
-        [Mine(np.int64(12345678)), Mine(np.int64(12345679))],
+        [Mine(LARGE), Mine(LARGE + 1)],
         [fg.qgf(functools.partial(scaled, scale=1)), fg.qgf(functools.partial(scaled, scale=2))],
         [
             fg.qgf(0.1, shaping=optax.chain(optax.clip(1.0), optax.scale(0.5))),
