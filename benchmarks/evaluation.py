@@ -35,6 +35,7 @@ from flowguide.evaluate import _evaluate as evaluation, Agent, cross, evaluate, 
 from flowguide.evaluate._act import act
 from flowguide.evaluate._guided import put_together
 from flowguide.evaluate._player import make_environment
+from flowguide.evaluate._rules import Rules
 from flowguide.evaluate._workers import Workers
 
 # The weights of QGF's README.
@@ -326,7 +327,8 @@ class Comparison:
 
     def add_evaluations(self, per_core: int, groups: int) -> None:
         pool, workers = Groups(groups), per_core * self.cores
-        pool.get(evaluation._make_player([self.agent], self.task, None, False), workers, 120.0)
+        rules = Rules()
+        pool.get(evaluation._make_player([self.agent], self.task, rules), workers, 120.0)
         self._open.callback(pool.close)
         print(f"{workers} environments in {groups} groups: {pool.seconds:.1f} s to start")
         for batch_size in self.settings.batch_sizes:

@@ -25,6 +25,8 @@ TASKS = (
     PUZZLE,
     "pointmaze-medium-navigate-singletask-task1-v0",
     "scene-play-singletask-task1-v0",
+    "cube-single-play-singletask-task2-v0",
+    "puzzle-3x3-play-singletask-task2-v0",
 )
 
 
@@ -108,14 +110,14 @@ def rules(some: Any) -> dict[str, Any]:
     """The guidances by their labels; a task's unit is measured from `some` observations."""
     kappa, relative = flowguide.Kappa, flowguide.Relative
     weights: dict[str, Any] = {
-        **{f"raw {w:g}": w for w in (0.01, 0.03, 0.1, 0.3, 1.0)},
-        **{f"kappa {k:g}": kappa(k, some) for k in (3, 5, 10)},
-        **{f"local {k:g}": kappa(k) for k in (1, 3, 5)},
-        "local 3, 8 actions": kappa(3, num_actions=8),
-        **{f"half way {k:g}": HalfWay(kappa(k), kappa(k, some)) for k in (3, 5)},
-        **{f"trusted {k:g}": Trusted(jnp.float32(k)) for k in (3, 5)},
-        **{f"relative {a:g}": relative(a) for a in (0.05, 0.1, 0.2, 0.4)},
-        **{f"relative {a:g}, first skipped": relative(a, True) for a in (0.1, 0.2)},
+        **{f"raw {w:g}": w for w in (0.03, 0.1, 0.3, 1.0)},
+        **{f"kappa {k:g}": kappa(k, some) for k in (3, 5)},
+        **{f"local {k:g}": kappa(k) for k in (3, 5, 10)},
+        "local 5, 8 actions": kappa(5, num_actions=8),
+        "half way 5": HalfWay(kappa(5), kappa(5, some)),
+        "trusted 5": Trusted(jnp.float32(5)),
+        **{f"relative {a:g}": relative(a) for a in (0.1, 0.2, 0.3, 0.4)},
+        "relative 0.2, first skipped": relative(0.2, True),
     }
     guidances = {f"qgf {label}": flowguide.qgf(weight) for label, weight in weights.items()}
     return {"unguided": None, "best of 4": flowguide.best_of_n(4), **guidances}

@@ -14,6 +14,39 @@ def is_int(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def as_bool(name: str, value: Any) -> bool:
+    """A boolean, a number that is 0 or 1, or an array of one of them.
+
+    **Raises:**
+
+    `ValueError` for anything else: what a text or a dictionary says, nobody knows.
+    """
+    found = np.asarray(value)
+    if found.size != 1 or found.dtype.kind not in "biuf" or found.item() not in (0, 1):
+        raise ValueError(f"{name} must be True or False, got {value!r}.")
+    return bool(found.item())
+
+
+def as_flags(name: str, values: Any) -> np.ndarray:
+    """An array of booleans, of which every entry is one, or is 0 or 1.
+
+    **Raises:**
+
+    `ValueError` that names an entry which is neither.
+    """
+    found = np.asarray(values)
+    if found.dtype.kind == "b":
+        return found
+    is_flag = np.isin(found, (0, 1)) if found.dtype.kind in "iuf" else np.zeros(found.shape, bool)
+    if not np.all(is_flag):
+        wrong = found[~is_flag].ravel()
+        raise ValueError(
+            f"{name} must have True or False, or 0 or 1, for each row, got {wrong[0]!r} "
+            f"({wrong.size:,} such of {found.size:,})."
+        )
+    return found.astype(bool)
+
+
 def as_positive_int(name: str, value: Any) -> int:
     if not is_int(value) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
@@ -67,8 +100,11 @@ def as_bounds(low: Any, high: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
             )
         bounds.append(np.broadcast_to(bound, shape) if bound.ndim else bound)
     low, high = bounds
-    if not np.all(np.less(low, high)):
-        raise ValueError(f"low must be below high everywhere, got low={low} and high={high}.")
+    # A dimension may be fixed; an action of which all are is a mistake.
+    if not (np.all(np.less_equal(low, high)) and np.any(np.less(low, high))):
+        raise ValueError(
+            f"low must be below high, and nowhere above it, got low={low} and high={high}."
+        )
     return _as_tuples(low.tolist()), _as_tuples(high.tolist())
 
 

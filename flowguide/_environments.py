@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import random
 import warnings
 from collections.abc import Iterator
 from typing import Any, TYPE_CHECKING
@@ -52,7 +53,7 @@ def make(name: str, **kwargs: Any) -> "gymnasium.Env":
             raise
         except gymnasium.error.Error as error:
             raise ValueError(_unknown(name)) from error
-        if env.spec is None or not str(env.spec.entry_point).startswith("ogbench."):
+        if not _is_ogbench(env):
             raise ValueError(_unknown(name))
         # OGBench's manipulation environments build a new action space at every access, so that
         # seeding it would do nothing. Outside the environment at least, there is one.
@@ -70,13 +71,13 @@ def reset(
     has been through, in any process on the same machine. `env.reset(seed=seed)` does not: see the
     comments.
 
-    This reseeds NumPy's *global* random state, which is what OGBench reads. In the teleport mazes
-    the steps read it too: there, nothing else may draw from it or reset another environment in the
-    same process during the episode.
+    This reseeds the *global* random states of NumPy, which is what OGBench reads, and of Python. In
+    the teleport mazes the steps read it too: there, nothing else may draw from it or reset another
+    environment in the same process during the episode.
 
     **Arguments:**
 
-    - `env`: any OGBench environment, with any wrappers.
+    - `env`: any OGBench environment, with any wrappers, or any other of gymnasium's.
     - `seed`: an integer of at least 0.
     - `options`: as in `env.reset`, such as `{"task_id": 2}`.
 
@@ -90,7 +91,7 @@ def reset(
     """
     if not is_int(seed) or seed < 0:
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}.")
-    # Three sources of randomness. Each has its own seed, or they would draw equal numbers.
+    # Four sources of randomness. Each has its own seed, or they would draw equal numbers.
     #
     # - `env.np_random` places the arm and the objects: the one that `env.reset(seed=...)` seeds.
     # - NumPy's global state: a goal-conditioned environment draws its task from it, and the mazes
@@ -98,10 +99,42 @@ def reset(
     # - The action space: `reset` plays a few random actions at the goal, to record it settled. They
     #   change the goal in `info`, and they outlive `reset`: `mjData` keeps the solver's warm start,
     #   the controls, the contact forces (which are observed) and the clock.
-    numpy_seed, space_seed, env_seed = np.random.SeedSequence(int(seed)).generate_state(3).tolist()
+    # - Python's global state, which some environments of others use.
+    seeds = np.random.SeedSequence(int(seed)).generate_state(4).tolist()
+    numpy_seed, space_seed, env_seed, python_seed = seeds
     np.random.seed(numpy_seed)
+    random.seed(python_seed)
+    if not _is_ogbench(env):
+        # Environments in C++ have signed seeds.
+        env_seed %= 2**31
     with _one_action_space(env.unwrapped, space_seed):
         return env.reset(seed=env_seed, options=options)
+
+
+def _is_ogbench(env: "gymnasium.Env") -> bool:
+    return env.spec is not None and str(env.spec.entry_point).startswith("ogbench.")
+
+
+def global_state() -> Any:
+    """The random states that `reset` seeds and that steps may read."""
+    return np.random.get_state(), random.getstate()
+
+
+def set_global_state(state: Any) -> None:
+    """Puts back what `global_state` returned."""
+    numpy_state, python_state = state
+    np.random.set_state(numpy_state)
+    random.setstate(python_state)
+
+
+@contextlib.contextmanager
+def global_state_kept() -> Iterator[None]:
+    """Leaves the caller's random states as they were."""
+    state = global_state()
+    try:
+        yield
+    finally:
+        set_global_state(state)
 
 
 def give_back_memory() -> None:

@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # What a file system without locks answers, or one that shares them with nobody.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -24,6 +26,44 @@ def locked(file: Path, *, wait: bool) -> Iterator[bool]:
     """
     with file.open("a") as stream:
         yield _lock(stream, wait)
+
+
+@contextlib.contextmanager
+def alone_with(file: Path, doing: str) -> Iterator[None]:
+    """Refuses to write a file, or into a folder, while another process does: what one of them
+    writes, the other would lose.
+
+    **Arguments:**
+
+    - `file`: in whose folder there is a hidden lock as long as it is held.
+    - `doing`: what processes do with the file, such as `"playing into"`.
+
+    **Raises:**
+
+    `RuntimeError` where another process holds the lock.
+    """
+    lock = file.with_name(f".{file.name}.lock")
+    while True:
+        with lock.open("a") as stream:
+            if not _lock(stream, wait=False):
+                raise RuntimeError(
+                    f"Another process is {doing} {file}: wait until it is done, or choose another."
+                )
+            # Another one may have removed it after it was opened here: then nobody else sees it.
+            if not _is_same(lock, stream):
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is_same(file: Path, stream: Any) -> bool:
+    try:
+        return os.path.samestat(file.stat(), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def is_locked(file: Path) -> bool:

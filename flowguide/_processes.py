@@ -7,16 +7,86 @@ import multiprocessing
 import multiprocessing.process
 import os
 import signal
+import sys
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 
 START_METHOD = "forkserver"
+# `pymp-` and `listener-` with their random letters come behind it, in 107 letters.
+LONGEST_FOLDER = 70
 
 
 def worker_context() -> BaseContext:
     """The context of all worker processes. The first call decides what the server imports."""
+    context = multiprocessing.get_context(START_METHOD)
     multiprocessing.set_forkserver_preload(["flowguide._preload"])
-    return multiprocessing.get_context(START_METHOD)
+    _forget_missing_script()
+    with _same_imports(), _short_temporary_folder():
+        forkserver.ensure_running()
+    return context
+
+
+def _forget_missing_script() -> None:
+    """A script that came through a pipe (`python - < script`) has a name and no file: processes
+    would look for it, find nothing, and die."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    if file is not None and not os.path.exists(file) and getattr(main, "__spec__", None) is None:
+        del main.__file__
+
+
+@contextmanager
+def _same_imports() -> Iterator[None]:
+    """What is started within imports what this process imports.
+
+    By itself the server would look into the working folder first, and a folder `ogbench` that
+    happens to be there would be what workers play.
+    """
+    paths = [os.path.abspath(path) for path in sys.path]
+    wanted = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _short_temporary_folder() -> Iterator[None]:
+    """Sockets have names of at most about 100 letters, and TMPDIR can be longer than that."""
+    before = tempfile.tempdir
+    if len(tempfile.gettempdir()) > LONGEST_FOLDER:
+        usable = [folder for folder in ("/tmp", "/var/tmp") if os.access(folder, os.W_OK)]
+        if not usable:
+            raise OSError(
+                f"Worker processes need a temporary folder whose name has at most {LONGEST_FOLDER} "
+                f"letters, and TMPDIR is {tempfile.gettempdir()!r}. Set it to a shorter one."
+            )
+        tempfile.tempdir = usable[0]
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def died_at_start(what: str) -> str:
+    """Why worker processes died before they did anything, as far as one can know."""
+    killed = "it was killed (out of memory? try fewer workers)"
+    if not hasattr(sys.modules["__main__"], "__file__"):
+        return f"A worker process died when it started: {killed}."
+    return (
+        f"A worker process died when it started. Either {killed}, or the calling script starts "
+        f'{what} while it is being imported: call it under `if __name__ == "__main__":`.'
+    )
 
 
 def cores() -> int:

@@ -1,50 +1,33 @@
 import hashlib
 import json
 import os
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import diffrax
-import equinox as eqx
 import jax
-import jax.random as jr
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
-from safetensors import SafetensorError
-from safetensors.flax import load_file, save_file
+from safetensors import safe_open, SafetensorError
+from safetensors.numpy import save_file
 
-from ._checks import is_int
-from ._classifier_free import ClassifierFreeVelocity
-from ._critic import Ensemble, NoiseConditionedCritic, Pessimism
+from ._configuration import configuration, construct
 from ._files import replace_file
 from ._policy import FlowPolicy
-from ._velocity import ReversedVelocity
+from ._run_folder import folder_of_seed
 from ._versions import versions
-from .nn import CriticMLP, ValueMLP, VelocityMLP
 
-CONFIG_FILE = "config.json"
-ARRAYS_FILE = "model.safetensors"
-OBSERVATIONS_FILE = "observations.npy"
-# A training run writes it last.
-FINISHED_FILE = "finished.json"
-FORMAT = 1
-
-# The closed list: a file names one of these, and nothing else is ever constructed.
-_NETWORKS: dict[str, tuple[type, tuple[str, ...]]] = {
-    "VelocityMLP": (
-        VelocityMLP,
-        ("observation_size", "action_shape", "hidden", "num_labels", "compute_dtype"),
-    ),
-    "CriticMLP": (
-        CriticMLP,
-        ("observation_size", "action_shape", "hidden", "noisy", "compute_dtype"),
-    ),
-    "ValueMLP": (ValueMLP, ("observation_size", "hidden", "compute_dtype")),
-}
-_SOLVERS: dict[str, type] = {
-    name: getattr(diffrax, name)
-    for name in ("Euler", "Heun", "Midpoint", "Ralston", "Bosh3", "Tsit5", "Dopri5", "Dopri8")
-}
+MODEL_FILE = "model.safetensors"
+# Of the arrays, the one that belongs to neither policy nor critic.
+OBSERVATIONS = "observations"
+# What the file's header has beside the arrays: safetensors keeps texts there.
+HEADER = "flowguide"
+FORMAT = 2
+# flowguide 0.1.0 (format 1) wrote these beside the arrays.
+_CONFIG_FILE = "config.json"
+_OBSERVATIONS_FILE = "observations.npy"
 
 
 def save(
@@ -54,11 +37,14 @@ def save(
     *,
     observations: ArrayLike | None = None,
 ) -> None:
-    """Writes a policy and a critic: arrays as safetensors, the configuration as JSON, no pickle.
+    """Writes a policy and a critic into one file: arrays as safetensors, no pickle.
+
+    The file is `model.safetensors`; its header has the configuration as JSON. It appears whole or
+    not at all: what an earlier `save` left is there until then.
 
     **Arguments:**
 
-    - `folder`: made if missing; what an earlier `save` left there is replaced.
+    - `folder`: made if missing.
     - `policy`: a `FlowPolicy` of flowguide's networks. Guidance is not saved: it is a line of code.
     - `critic`: a critic of flowguide's networks, an `Ensemble` of them, or such an ensemble in a
         `NoiseConditionedCritic`; None if there is none.
@@ -67,26 +53,29 @@ def save(
 
     **Raises:**
 
-    `ValueError` for a class, solver or reduction outside the closed list, named with the list.
+    `ValueError` for a class, solver or reduction outside the closed list, named with the list, and
+    for arrays that do not fit the configuration of their network.
     """
     model = {"policy": policy, "critic": critic}
-    description = {name: _describe(part, name) for name, part in model.items()}
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays_file, config_file = folder / ARRAYS_FILE, folder / CONFIG_FILE
-    arrays = {name: array for name, array in named_arrays(model)}
-    replace_file(arrays_file, lambda path: save_file(arrays, path))
-    (folder / OBSERVATIONS_FILE).unlink(missing_ok=True)
+    described = {name: configuration(part, name) for name, part in model.items()}
+    arrays = {name: np.asarray(array) for name, array in named_arrays(model)}
+    skeleton = {name: construct(described[name], name) for name in model}
+    _check_arrays(dict(named_arrays(skeleton)), arrays, "What is to be saved")
     if observations is not None:
-        _write_observations(folder / OBSERVATIONS_FILE, np.asarray(observations))
-    # Written last, with the hash of the arrays: a save that was cut short does not look finished.
-    config = {
+        arrays[OBSERVATIONS] = np.asarray(observations)
+    header = {
         "format": FORMAT,
-        "sha256": _hash(arrays_file),
+        "sha256": hash_of(dict(sorted(arrays.items()))),
         "versions": versions(),
-        **description,
+        **described,
     }
-    replace_file(config_file, lambda path: path.write_text(json.dumps(config, indent=2) + "\n"))
+    folder = Path(folder).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    texts = {HEADER: json.dumps(header)}
+    replace_file(folder / MODEL_FILE, lambda path: save_file(contiguous, path, texts))
+    for name in (_CONFIG_FILE, _OBSERVATIONS_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def load(folder: str | os.PathLike[str], *, seed: int | None = None) -> tuple[Any, Any]:
@@ -104,45 +93,29 @@ def load(folder: str | os.PathLike[str], *, seed: int | None = None) -> tuple[An
     **Raises:**
 
     `FileNotFoundError` if the folder holds no saved model; `ValueError` for what is damaged, of
-    another shape or of an unknown class, or a run of several seeds. The message names it.
+    another shape or of an unknown class, or a run of several seeds. The message names it. Warns
+    where 64-bit numbers become 32-bit ones, since JAX's `jax_enable_x64` is off.
     """
-    folder = _of_seed(Path(folder), seed)
-    config_file, arrays_file = Path(folder) / CONFIG_FILE, Path(folder) / ARRAYS_FILE
-    for file in (config_file, arrays_file):
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"{folder} holds no saved policy and critic: {file.name} is missing. "
-                "flowguide.save(folder, policy, critic) writes it, and flowguide train when it is "
-                "done."
-            )
+    file, header, arrays = _read(folder_of_seed(Path(folder).expanduser(), seed))
     try:
-        config = json.loads(config_file.read_text())
-        if config["format"] != FORMAT:
-            raise ValueError(f"format is {config['format']!r}, this flowguide reads {FORMAT}")
-        skeleton = {name: _construct(config[name], name) for name in ("policy", "critic")}
-        digest = config["sha256"]
+        skeleton = {name: construct(header[name], name) for name in ("policy", "critic")}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{config_file} cannot be read: {error}") from error
-    if _hash(arrays_file) != digest:
-        raise ValueError(
-            f"{arrays_file} is damaged, or belongs to another save: its SHA-256 differs from the "
-            f"one in {CONFIG_FILE}."
+        raise ValueError(f"The configuration of {file} cannot be read: {error}") from error
+    arrays.pop(OBSERVATIONS, None)
+    expected = dict(named_arrays(skeleton))
+    _check_arrays(expected, arrays, str(file))
+    wide = sorted(name for name, x in arrays.items() if jnp.asarray(x[:0]).dtype != x.dtype)
+    if wide:
+        warnings.warn(
+            f"{len(wide)} arrays of {file}, such as {wide[0]!r}, have 64-bit numbers, and are "
+            "loaded with 32 bits: jax_enable_x64 is off.",
+            stacklevel=2,
         )
-    try:
-        arrays = load_file(arrays_file)
-    except SafetensorError as error:
-        raise ValueError(f"{arrays_file} is damaged: {error}") from error
-    model = _fill(skeleton, arrays, arrays_file)
+    leaves, structure = jax.tree.flatten(skeleton)
+    names = iter(expected)
+    filled = [jnp.asarray(arrays[next(names)]) if is_array(x) else x for x in leaves]
+    model = jax.tree.unflatten(structure, filled)
     return model["policy"], model["critic"]
-
-
-def _write_observations(file: Path, observations: np.ndarray) -> None:
-    def write(path: Path) -> None:
-        # Through a handle: given a name, numpy would append its own ending.
-        with path.open("wb") as handle:
-            np.save(handle, observations, allow_pickle=False)
-
-    replace_file(file, write)
 
 
 def load_observations(folder: str | os.PathLike[str], *, seed: int | None = None) -> np.ndarray:
@@ -160,226 +133,96 @@ def load_observations(folder: str | os.PathLike[str], *, seed: int | None = None
 
     `FileNotFoundError` if none were saved; `ValueError` for a file that is damaged.
     """
-    file = _of_seed(Path(folder), seed) / OBSERVATIONS_FILE
+    file, _, arrays = _read(folder_of_seed(Path(folder).expanduser(), seed))
+    if OBSERVATIONS not in arrays:
+        raise FileNotFoundError(
+            f"{file} holds no observations: flowguide.save(folder, policy, critic, "
+            "observations=...) writes them."
+        )
+    return arrays[OBSERVATIONS]
+
+
+def _read(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarray]]:
+    """The file of a folder, its configuration and its arrays, as they were written."""
+    file = folder / MODEL_FILE
     if not file.is_file():
         raise FileNotFoundError(
-            f"{file.parent} holds no observations: {file.name} is missing. "
-            "flowguide.save(folder, policy, critic, observations=...) writes it."
+            f"{folder} holds no saved policy and critic: {file.name} is missing. "
+            "flowguide.save(folder, policy, critic) writes it, and flowguide train when it is done."
         )
     try:
-        return np.load(file, allow_pickle=False)
+        with safe_open(file, "numpy") as opened:
+            texts = opened.metadata() or {}
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    old = folder / _CONFIG_FILE
+    if HEADER not in texts and not old.is_file():
+        raise ValueError(
+            f"{file} was not written by flowguide: its header has no {HEADER!r}. Expected what "
+            "flowguide.save(folder, policy, critic) writes."
+        )
+    try:
+        header = json.loads(texts[HEADER] if HEADER in texts else old.read_text())
+        if header["format"] != (FORMAT if HEADER in texts else 1):
+            raise ValueError(f"format is {header['format']!r}, this flowguide reads {FORMAT}")
+        digest = header["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        where = file if HEADER in texts else old
+        raise ValueError(f"The configuration of {where} cannot be read: {error}") from error
+    if digest != (
+        hash_of(dict(sorted(arrays.items()))) if HEADER in texts else _hash_of_file(file)
+    ):
+        raise ValueError(
+            f"{file} is damaged, or belongs to another save: its SHA-256 differs from the one in "
+            "its configuration."
+        )
+    if HEADER not in texts:
+        arrays |= _old_observations(folder / _OBSERVATIONS_FILE)
+    return file, header, arrays
+
+
+def _old_observations(file: Path) -> dict[str, np.ndarray]:
+    if not file.is_file():
+        return {}
+    try:
+        return {OBSERVATIONS: np.load(file, allow_pickle=False)}
     except (ValueError, EOFError) as error:
         raise ValueError(f"{file} is damaged: {error}") from error
 
 
-def seed_folder(run: Path, seed: int) -> Path:
-    """Where a training run leaves the policy and the critic of a seed."""
-    return run / f"seed_{seed}"
-
-
-def seeds_of(run: Path) -> list[int]:
-    """The training seeds that a finished run holds."""
-    file = run / FINISHED_FILE
-    return json.loads(file.read_text())["seeds"] if file.is_file() else []
-
-
-def _of_seed(folder: Path, seed: int | None) -> Path:
-    seeds = seeds_of(folder)
-    if not seeds and seed is None:
-        return folder
-    if seed is None and len(seeds) > 1:
-        raise ValueError(
-            f"{folder} holds the training seeds {seeds}: name one, load(folder, seed=...)."
-        )
-    if seed is not None and seed not in seeds:
-        raise ValueError(f"{folder} holds the training seeds {seeds}, not {seed}.")
-    return seed_folder(folder, seeds[0] if seed is None else seed)
-
-
-def _describe(part: Any, where: str) -> dict[str, Any]:
-    kind = type(part).__name__
-    if type(part) is FlowPolicy:
-        for name, given in (("guidance", part.guidance), ("encode", part.encode)):
-            if given:
-                raise ValueError(
-                    f"{where} has {name}, which is not saved: it is a line of code. Save the "
-                    "policy without it (policy.unguided), and add it to what flowguide.load "
-                    "returns."
-                )
-        return {
-            "class": kind,
-            "velocity": _describe(part.velocity, f"{where}.velocity"),
-            "action_shape": list(part.action_shape),
-            "solver": _name_of(part.solver, _SOLVERS, f"{where}.solver"),
-            "num_steps": part.num_steps,
-            "low": np.asarray(part.low).tolist(),
-            "high": np.asarray(part.high).tolist(),
-            "stepsize_controller": _describe_controller(part.stepsize_controller, where),
-            "max_steps": part.max_steps,
-        }
-    if type(part) is ReversedVelocity:
-        return {"class": kind, "velocity": _describe(part.velocity, f"{where}.velocity")}
-    if type(part) is ClassifierFreeVelocity:
-        return {
-            "class": kind,
-            "velocity": _describe(part.velocity, f"{where}.velocity"),
-            "condition": _as_label(part.condition, f"{where}.condition"),
-            "null": _as_label(part.null, f"{where}.null"),
-        }
-    if type(part) is NoiseConditionedCritic:
-        return {"class": kind, "critic": _describe(part.critic, f"{where}.critic")}
-    if part is None:
-        return {"class": kind}
-    if type(part) is Ensemble:
-        reduction = _describe_reduction(part.reduction, where)
-        described: dict[str, Any] = {"class": kind, "reduction": reduction}
-        if isinstance(part.critics, tuple):
-            described["members"] = [
-                _describe(member, f"{where}.members.{i}") for i, member in enumerate(part.critics)
-            ]
-        else:
-            described["stacked"] = _describe(part.critics, f"{where}.members")
-            described["num_members"] = len(jax.tree.leaves(part.critics)[0])
-        return described
-    if kind in _NETWORKS and type(part) is _NETWORKS[kind][0]:
-        return {"class": kind, **{name: getattr(part, name) for name in _NETWORKS[kind][1]}}
-    parts = (
-        *(FlowPolicy, ReversedVelocity, ClassifierFreeVelocity),
-        *(Ensemble, NoiseConditionedCritic),
-    )
-    known = sorted([*_NETWORKS, *(each.__name__ for each in parts)])
-    raise ValueError(
-        f"{where} is a {kind}, which cannot be saved: expected one of {known}. Of a guided policy, "
-        "save the policy that flowguide.guide was given."
-    )
-
-
-def _as_label(label: Any, where: str) -> int:
-    if not is_int(label):
-        raise ValueError(f"{where} cannot be saved: expected a label, an integer, got {label!r}.")
-    return int(label)
-
-
-def _describe_reduction(reduction: Any, where: str) -> Any:
-    if isinstance(reduction, str):
-        return reduction
-    if type(reduction) is Pessimism:
-        return {"class": "Pessimism", "rho": reduction.rho}
-    raise ValueError(
-        f"{where}.reduction is a callable, which cannot be saved: expected 'min', 'mean' or "
-        "flowguide.Pessimism(rho)."
-    )
-
-
-def _construct_reduction(description: Any, where: str) -> Any:
-    if isinstance(description, str):
-        return description
-    known = {"Pessimism": Pessimism}
-    return _one_of(description["class"], known, f"{where}.reduction")(float(description["rho"]))
-
-
-def _describe_controller(controller: Any, where: str) -> dict[str, Any]:
-    if type(controller) is diffrax.ConstantStepSize:
-        return {"class": "ConstantStepSize"}
-    if type(controller) is diffrax.PIDController:
-        rtol, atol = float(controller.rtol), float(controller.atol)
-        described = {"class": "PIDController", "rtol": rtol, "atol": atol}
-        if _construct_controller(described) == controller:
-            return described
-    raise ValueError(
-        f"{where}.stepsize_controller {controller!r} cannot be saved: expected "
-        "ConstantStepSize() or PIDController(rtol=..., atol=...)."
-    )
-
-
-def _construct(description: Any, where: str) -> Any:
-    """The described part with shapes in place of arrays."""
-    kind = description.get("class") if isinstance(description, dict) else None
-    if kind == "FlowPolicy":
-        return FlowPolicy(
-            _construct(description["velocity"], f"{where}.velocity"),
-            description["action_shape"],
-            solver=_one_of(description["solver"], _SOLVERS, f"{where}.solver")(),
-            num_steps=description["num_steps"],
-            low=np.asarray(description["low"]),
-            high=np.asarray(description["high"]),
-            stepsize_controller=_construct_controller(description["stepsize_controller"]),
-            max_steps=_max_steps(description),
-        )
-    if kind == "ReversedVelocity":
-        return ReversedVelocity(_construct(description["velocity"], f"{where}.velocity"))
-    if kind == "ClassifierFreeVelocity":
-        velocity = _construct(description["velocity"], f"{where}.velocity")
-        return ClassifierFreeVelocity(velocity, description["condition"], description["null"])
-    if kind == "Ensemble" and "members" in description:
-        members = enumerate(description["members"])
-        members = [_construct(member, f"{where}.members.{i}") for i, member in members]
-        return Ensemble(members, _construct_reduction(description["reduction"], where))
-    if kind == "Ensemble":
-        member = _construct(description["stacked"], f"{where}.members")
-        count = description["num_members"]
-
-        def stack(leaf):
-            return jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype)
-
-        reduction = _construct_reduction(description["reduction"], where)
-        return Ensemble(jax.tree.map(stack, member), reduction)
-    if kind == "NoiseConditionedCritic":
-        return NoiseConditionedCritic(_construct(description["critic"], f"{where}.critic"))
-    if kind == "NoneType":
-        return None
-    network, arguments = _one_of(kind, _NETWORKS, where)
-    # What an older flowguide did not write has its default.
-    chosen = {name: description[name] for name in arguments if name in description}
-    return eqx.filter_eval_shape(lambda: network(**chosen, key=jr.key(0)))
-
-
-def _max_steps(description: dict[str, Any]) -> int | None:
-    """flowguide 0.1.0 wrote the number of equal steps where nobody had given a maximum."""
-    max_steps, is_constant = (
-        description["max_steps"],
-        description["stepsize_controller"]["class"] == "ConstantStepSize",
-    )
-    return None if is_constant and max_steps == description["num_steps"] else max_steps
-
-
-def _construct_controller(description: dict[str, Any]) -> diffrax.AbstractStepSizeController:
-    if description["class"] == "ConstantStepSize":
-        return diffrax.ConstantStepSize()
-    if description["class"] == "PIDController":
-        return diffrax.PIDController(rtol=description["rtol"], atol=description["atol"])
-    raise ValueError(f"stepsize_controller is of the unknown class {description['class']!r}")
-
-
-def _fill(skeleton: Any, arrays: dict[str, jax.Array], file: Path) -> Any:
-    expected = dict(named_arrays(skeleton))
+def _check_arrays(expected: Mapping[str, Any], arrays: Mapping[str, Any], where: str) -> None:
+    """Refuses arrays that do not fit a configuration. Their types are their own: a network has
+    bfloat16 weights because somebody cast them."""
     for problem, names in (
         ("lacks", sorted(set(expected) - set(arrays))),
         ("holds unexpected", sorted(set(arrays) - set(expected))),
     ):
         if names:
-            raise ValueError(f"{file} {problem} {names[0]!r} ({len(names)} such arrays).")
-    for name, leaf in expected.items():
-        found = arrays[name]
-        if (found.shape, found.dtype) != (leaf.shape, leaf.dtype):
             raise ValueError(
-                f"{name!r} in {file} is {found.dtype}{found.shape}, but the configuration says "
-                f"{leaf.dtype}{leaf.shape}."
+                f"{where} {problem} {names[0]!r} ({len(names)} such arrays), by the configuration "
+                "of its networks."
             )
-    leaves, treedef = jax.tree.flatten(skeleton)
-    names = iter(expected)
-    filled = [arrays[next(names)] if _is_array(leaf) else leaf for leaf in leaves]
-    return jax.tree.unflatten(treedef, filled)
+    for name, wanted in expected.items():
+        found = arrays[name]
+        kind = jnp.floating if jnp.issubdtype(wanted.dtype, jnp.floating) else jnp.integer
+        if found.shape != wanted.shape or not jnp.issubdtype(found.dtype, kind):
+            raise ValueError(
+                f"{where}: {name!r} is {found.dtype}{found.shape}, but the configuration says "
+                f"{wanted.dtype}{wanted.shape}."
+            )
 
 
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct))
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf holds numbers that are saved: those of NumPy too, which pickled or converted
+    networks have."""
+    return isinstance(leaf, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct))
 
 
 def named_arrays(tree: Any) -> list[tuple[str, Any]]:
     """The arrays of a tree with their paths, in the order of its leaves."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return [(_path_name(path), leaf) for path, leaf in leaves if _is_array(leaf)]
+    return [(_path_name(path), leaf) for path, leaf in leaves if is_array(leaf)]
 
 
 def _path_name(path: Any) -> str:
@@ -388,19 +231,15 @@ def _path_name(path: Any) -> str:
     return ".".join("members" if part == "critics" else part for part in name.split("."))
 
 
-def _name_of(part: Any, known: dict[str, type], where: str) -> str:
-    name = type(part).__name__
-    if known.get(name) is not type(part) or part != known[name]():
-        raise ValueError(f"{where} {part!r} cannot be saved: expected one of {sorted(known)}.")
-    return name
+def hash_of(arrays: Mapping[str, np.ndarray]) -> str:
+    """The SHA-256 of arrays with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
+    return digest.hexdigest()
 
 
-def _one_of(name: Any, known: dict[str, Any], where: str) -> Any:
-    if name not in known:
-        raise ValueError(f"{where} is of the unknown class {name!r}: expected {sorted(known)}")
-    return known[name]
-
-
-def _hash(file: Path) -> str:
+def _hash_of_file(file: Path) -> str:
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

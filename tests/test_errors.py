@@ -36,10 +36,10 @@ def good_velocity(t, action, observation):
         ({"num_steps": 0}, "num_steps must be an integer of at least 1, got 0"),
         ({"num_steps": -3}, "num_steps must be an integer of at least 1, got -3"),
         ({"num_steps": 2.5}, "num_steps must be an integer"),
-        ({"low": 1.0, "high": 1.0}, "low must be below high everywhere"),
-        ({"low": [0, 0, 2], "high": 1}, "low must be below high everywhere"),
+        ({"low": 1.0, "high": 1.0}, "low must be below high"),
+        ({"low": [0, 0, 2], "high": 1}, "low must be below high"),
         ({"low": [-1, -1]}, r"low has shape \(2,\), which does not broadcast"),
-        ({"high": float("nan")}, "low must be below high everywhere"),
+        ({"high": float("nan")}, "low must be below high"),
         ({"velocity": 3}, "velocity must be a callable"),
     ],
 )

@@ -1,5 +1,7 @@
 import dataclasses
+import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import diffrax
 import equinox as eqx
@@ -7,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 import flowguide as fg
 from flowguide import nn
@@ -53,8 +57,8 @@ def test_a_single_critic_and_a_reversed_field(tmp_path, key):
     loaded = fg.load(tmp_path)
     assert same(loaded[0], policy) and same(loaded[1], critic)
     files = sorted(file.name for file in tmp_path.iterdir())
-    assert files == ["config.json", "model.safetensors"]
-    assert json.loads((tmp_path / "config.json").read_text())["versions"]["jax"]
+    assert files == ["model.safetensors"]
+    assert header_of(tmp_path)["versions"]["jax"]
 
 
 def test_what_cannot_be_saved_is_refused(tmp_path, key):
@@ -87,11 +91,28 @@ def saved(tmp_path, key):
     return tmp_path
 
 
+def header_of(folder):
+    with safe_open(folder / "model.safetensors", "numpy") as opened:
+        return json.loads(opened.metadata()["flowguide"])
+
+
 def edit(folder, change):
-    file = folder / "config.json"
-    config = json.loads(file.read_text())
-    change(config)
-    file.write_text(json.dumps(config))
+    file, header = folder / "model.safetensors", header_of(folder)
+    change(header)
+    save_file(load_file(file), file, {"flowguide": json.dumps(header)})
+
+
+def as_first_version(folder, policy, critic, observations=None):
+    """What flowguide 0.1.0 wrote: three files."""
+    fg.save(folder, policy, critic)
+    header, file = header_of(folder), folder / "model.safetensors"
+    save_file(load_file(file), file)
+    header |= {"format": 1, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    # It wrote the number of equal steps as the most steps, which limited nothing.
+    header["policy"]["max_steps"] = header["policy"]["num_steps"]
+    (folder / "config.json").write_text(json.dumps(header))
+    if observations is not None:
+        np.save(folder / "observations.npy", observations)
 
 
 @pytest.mark.parametrize(
@@ -126,24 +147,32 @@ def test_a_damaged_or_missing_file_is_refused(saved):
     arrays.unlink()
     with pytest.raises(FileNotFoundError, match="model.safetensors is missing"):
         fg.load(saved)
-    (saved / "config.json").write_text("{")
-    arrays.write_bytes(whole)
-    with pytest.raises(ValueError, match="config.json cannot be read"):
-        fg.load(saved)
 
 
-def test_files_of_flowguide_0_1_0_are_loaded(saved, key):
-    """They have the number of equal steps as the most steps, which limited nothing."""
-
-    def older(config):
-        assert config["policy"]["max_steps"] is None
-        config["policy"]["max_steps"] = config["policy"]["num_steps"]
-
-    edit(saved, older)
-    policy, critic = fg.load(saved)
+def test_files_of_flowguide_0_1_0_are_loaded(tmp_path, key):
+    observations = np.arange(14, dtype=np.float32).reshape(2, OBSERVATION_SIZE)
+    as_first_version(tmp_path, mlp_policy(key), mlp_critic(key), observations)
+    policy, critic = fg.load(tmp_path)
     assert same(policy, mlp_policy(key)) and same(critic, mlp_critic(key))
+    np.testing.assert_array_equal(fg.load_observations(tmp_path), observations)
     # So that more steps can be asked for.
     assert dataclasses.replace(policy, num_steps=20).num_steps == 20
+    file = tmp_path / "observations.npy"
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(ValueError, match="observations.npy is damaged"):
+        fg.load_observations(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json cannot be read"):
+        fg.load(tmp_path)
+    fg.save(tmp_path, policy, critic)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+    assert same(fg.load(tmp_path)[0], policy)
+
+
+def test_a_file_of_others_is_refused(tmp_path):
+    save_file({"weight": np.zeros(3)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="was not written by flowguide"):
+        fg.load(tmp_path)
 
 
 def test_observations_are_kept_and_replaced(tmp_path, key):
@@ -151,11 +180,99 @@ def test_observations_are_kept_and_replaced(tmp_path, key):
     observations = np.arange(14, dtype=np.float32).reshape(2, OBSERVATION_SIZE)
     fg.save(tmp_path, policy, critic, observations=observations)
     np.testing.assert_array_equal(fg.load_observations(tmp_path), observations)
-    whole = (tmp_path / "observations.npy").read_bytes()
-    (tmp_path / "observations.npy").write_bytes(whole[:-3])
-    with pytest.raises(ValueError, match="observations.npy is damaged"):
-        fg.load_observations(tmp_path)
     # Those of another model would mislead.
     fg.save(tmp_path, policy, critic)
     with pytest.raises(FileNotFoundError, match="holds no observations"):
         fg.load_observations(tmp_path)
+
+
+def as_numpy(tree):
+    return jax.tree.map(lambda x: np.asarray(x) if eqx.is_array(x) else x, tree)
+
+
+def test_weights_of_numpy_are_saved(tmp_path, key):
+    policy, critic = mlp_policy(key), mlp_critic(key)
+    fg.save(tmp_path, as_numpy(policy), as_numpy(critic))
+    loaded = fg.load(tmp_path)
+    assert same(loaded[0], policy) and same(loaded[1], critic)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_weights_of_another_type_are_saved(tmp_path, key, dtype):
+    policy, critic = mlp_policy(key), mlp_critic(key)
+
+    def cast(x):
+        return x.astype(dtype) if eqx.is_inexact_array(x) else x
+
+    policy, critic = jax.tree.map(cast, policy), jax.tree.map(cast, critic)
+    fg.save(tmp_path, policy, critic)
+    loaded = fg.load(tmp_path)
+    assert same(loaded[0], policy) and same(loaded[1], critic)
+
+
+def test_a_save_of_32_bits_is_loaded_under_64_and_the_other_way(tmp_path, key):
+    policy, critic = mlp_policy(key), mlp_critic(key)
+    fg.save(tmp_path / "narrow", policy, critic)
+    with jax.enable_x64(True):
+        loaded = fg.load(tmp_path / "narrow")
+        assert same(loaded[0], policy) and same(loaded[1], critic)
+        wide = nn.CriticMLP(OBSERVATION_SIZE, (3,), HIDDEN, key=key)
+        fg.save(tmp_path / "wide", None, wide)
+        assert same(fg.load(tmp_path / "wide")[1], wide)
+    with pytest.warns(UserWarning, match="arrays of .*, such as .*64-bit.*enable_x64 is off"):
+        narrow = fg.load(tmp_path / "wide")[1]
+    assert {leaf.dtype for leaf in jax.tree.leaves(eqx.filter(narrow, eqx.is_array))} == {
+        np.dtype("float32")
+    }
+
+
+def test_a_save_that_is_refused_or_fails_leaves_the_older_one(tmp_path, key, monkeypatch):
+    policy, critic = mlp_policy(key), mlp_critic(key)
+    fg.save(tmp_path, policy, critic)
+    wrong = jax.tree.map(lambda x: x[:1] if eqx.is_array(x) else x, policy)
+    with pytest.raises(ValueError, match="What is to be saved.*the configuration says"):
+        fg.save(tmp_path, wrong, critic)
+
+    def full(arrays, path, texts):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("flowguide._save.save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        fg.save(tmp_path, mlp_policy(jax.random.key(9)), critic)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+    assert same(fg.load(tmp_path)[0], policy)
+
+
+def test_readers_and_writers_meet_whole_files_only(tmp_path, key):
+    critic = mlp_critic(key)
+    policies = [mlp_policy(k) for k in jax.random.split(key)]
+    fg.save(tmp_path, policies[0], critic)
+
+    def write(policy):
+        for _ in range(10):
+            fg.save(tmp_path, policy, critic)
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(write, policy) for policy in policies]
+        while not all(writer.done() for writer in writers):
+            found = fg.load(tmp_path)[0]
+            assert any(same(found, policy) for policy in policies)
+        for writer in writers:
+            writer.result()
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_home_is_expanded(tmp_path, key, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    fg.save("~/saved", mlp_policy(key), mlp_critic(key), observations=np.zeros((2, 3)))
+    assert same(fg.load("~/saved")[0], fg.load(tmp_path / "saved")[0])
+    assert fg.load_observations("~/saved").shape == (2, 3)
+
+
+def test_a_dimension_may_be_fixed(tmp_path, key):
+    policy = mlp_policy(key, (3,), low=[-1.0, 0.5, -1.0], high=[1.0, 0.5, 1.0])
+    fg.save(tmp_path, policy, None)
+    loaded = fg.load(tmp_path)[0]
+    assert same(loaded, policy)
+    assert loaded.from_noise(jnp.zeros(3), jnp.zeros(OBSERVATION_SIZE))[1] == 0.5

@@ -5,6 +5,7 @@ import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
 from .._checks import as_positive_int
+from .._random import seed_key
 from .base import AbstractEstimate, pulled_back
 from .one_step import OneStepEstimate
 
@@ -33,7 +34,7 @@ class PosteriorEstimate(AbstractEstimate):
         if key is None:
             # A constant, also where a guidance is made inside `jit`.
             with jax.ensure_compile_time_eval():
-                key = jr.key(0, impl="threefry2x32")
+                key = seed_key(0)
         self.key = key
 
     @property

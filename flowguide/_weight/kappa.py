@@ -8,6 +8,7 @@ from jaxtyping import Array, ArrayLike, Float
 from .._checks import is_int
 from .._cost import Cost
 from .._pytree import PyTree
+from .._random import seed_key
 from .base import AbstractWeight, as_number, WeightPoint
 from .schedule import AbstractSchedule
 from .unit import look_at, NUM_ACTIONS, unit_of, weight_unit
@@ -80,7 +81,7 @@ class Kappa(AbstractWeight):
         if self.measured is not None:
             return self
         # The same noise always: a policy stays a deterministic map from its own noise.
-        key = jr.key(0, impl="threefry2x32")
+        key = seed_key(0)
         noises = jr.normal(key, (self.num_actions, *flow.action_shape))
         actions = jax.vmap(flow.finish)(noises)
         return self._with(unit_of(*look_at(critic, actions, flow.observation)))

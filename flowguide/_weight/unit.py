@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from .._checks import batch_size
 from .._critic import Critic, value_of
 from .._pytree import PyTree
+from .._random import seed_key
 
 NUM_ACTIONS = 16
 
@@ -54,7 +55,7 @@ def weight_unit(
     """
     if num_actions < 2:
         raise ValueError(f"num_actions must be at least 2, got {num_actions}.")
-    key = jr.key(0, impl="threefry2x32") if key is None else key
+    key = seed_key(0) if key is None else key
     variance, spread = _spreads(policy, critic, observations, key, num_actions)
     unit = variance / jnp.where(spread > 0, spread, 1)
     is_unit = jnp.isfinite(unit) & (unit > 0) & (spread > 0)

@@ -4,7 +4,9 @@ import time
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
+from .._files import replace_file
 from .._processes import cores
+from .._random import as_seed
 from ._terminal import success_table
 
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ def run(plan: Plan, out: Path, seed: int) -> None:
     console = Console()
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    _claim(plan, out, seed)
+    _claim(plan, out, as_seed("seed", seed))
     console.rule(f"flowguide demo: {plan.task}")
     _collect(plan, out, seed, console)
     folder = _train(plan, out, seed, console)
@@ -127,7 +129,7 @@ def _claim(plan: Plan, out: Path, seed: int) -> None:
             f"{out} holds the demo of another plan or seed ({file} differs from this one). Choose "
             "another --out, or delete the folder."
         )
-    file.write_text(text)
+    replace_file(file, lambda path: path.write_text(text))
 
 
 def _collect(plan: Plan, out: Path, seed: int, console: "Console") -> None:

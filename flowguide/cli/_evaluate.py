@@ -1,7 +1,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -65,6 +65,15 @@ class Playing:
 
     replan: int | None = None
     """How many actions of a chunk are played before the next is chosen; by default all."""
+
+    max_episode_steps: int | None = None
+    """Where an episode ends at the latest; by default where the environment ends it."""
+
+    success_at: Literal["end", "any"] = "end"
+    """Whether the last step of an episode says if it is solved, or one solved step is enough."""
+
+    rescale: bool = False
+    """Maps the policy's range of actions onto the environment's."""
 
     workers: int | None = None
     """Environments that play at a time, in one process for each core; by default 8 for each."""

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .._checks import as_positive_int, is_int
-from .._processes import start_worker, worker_context
+from .._checks import as_positive_int
+from .._locks import alone_with
+from .._processes import died_at_start, start_worker, worker_context
 from .._progress import progress_bar
+from .._random import as_seed
 from ._generate import Episode, Generator, Recipe, RECIPES, SUPPORTED
 from ._ogbench import dataset_name
 
@@ -41,8 +43,8 @@ def collect(
     - `episodes`: of the training file. The validation file has a tenth of it, at least 1.
     - `out`: the folder for the files; made if missing.
     - `workers`: how many processes play episodes.
-    - `seed`: an integer of at least 0. Episode number `i` follows from `(seed, i)` alone; those of
-        the validation file are numbered after those of the training file.
+    - `seed`: an integer from 0 to 2**31 - 1. Episode number `i` follows from `(seed, i)` alone;
+        those of the validation file are numbered after those of the training file.
     - `max_episode_steps`: the length of an episode; by default that of the published dataset.
     - `progress`: whether to show a progress bar.
 
@@ -58,17 +60,16 @@ def collect(
     recipe = _recipe(dataset)
     train = as_positive_int("episodes", episodes)
     workers = as_positive_int("workers", workers)
-    if not is_int(seed) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}.")
+    seed = as_seed("seed", seed)
     steps = recipe.steps
     if max_episode_steps is not None:
         steps = as_positive_int("max_episode_steps", max_episode_steps)
-    folder = _folder(out)
-
+    file = _folder(out) / f"{dataset}.npz"
     total = train + max(train // 10, 1)
-    play = functools.partial(_play, recipe, steps, int(seed))
+    play = functools.partial(_play, recipe, steps, seed)
     done: list[Episode] = []
     with (
+        alone_with(file, "collecting into"),
         # Closed at once, also on Ctrl-C: else Python would play all episodes before it exits.
         closing(_in_processes(play, total, min(workers, total))) as played,
         progress_bar("episodes", shown=progress) as bar,
@@ -77,16 +78,20 @@ def collect(
         for episode in played:
             done.append(episode)
             bar.advance(task)
+        _write_both(file, done[:train], done[train:])
+    return file
 
-    file, validation_file = folder / f"{dataset}.npz", folder / f"{dataset}-val.npz"
-    _write(_partial(validation_file), done[train:])
-    _write(_partial(file), done[:train])
-    # Whenever this process is killed: where there is a training file, it is whole, and there is the
-    # validation file that belongs to it. So an older one goes first and the new one comes last.
+
+def _write_both(file: Path, train: list[Episode], validation: list[Episode]) -> None:
+    """Whenever this process is killed: where there is a training file, it is whole, and there is
+    the validation file that belongs to it. So an older one goes first and the new one comes last.
+    """
+    validation_file = file.with_name(f"{file.stem}-val.npz")
+    _write(_partial(validation_file), validation)
+    _write(_partial(file), train)
     file.unlink(missing_ok=True)
     os.replace(_partial(validation_file), validation_file)
     os.replace(_partial(file), file)
-    return file
 
 
 def _recipe(dataset: str) -> Recipe:
@@ -141,11 +146,7 @@ def _in_processes(
     try:
         yield from pool.map(play, range(total))
     except BrokenProcessPool as error:
-        raise RuntimeError(
-            "A worker process died, and no file was written. Either it was killed (out of memory? "
-            "try fewer workers), or the calling script starts the collection while it is being "
-            'imported: call `collect` under `if __name__ == "__main__":`.'
-        ) from error
+        raise RuntimeError(f"No file was written. {died_at_start('the collection')}") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

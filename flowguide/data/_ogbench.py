@@ -249,12 +249,9 @@ def _read(file: Path, *, has_state: bool) -> dict[str, np.ndarray]:
 def _environment(name: str) -> Any:
     """The name's environment, after a reset: at its task, where it has one."""
     _check_name(name)
-    state = np.random.get_state()
-    try:
+    with _environments.global_state_kept():
         env = _environments.make(name)
         _environments.reset(env, 0)
-    finally:
-        np.random.set_state(state)
     return env
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, PyTree, UInt32
 
 from .._policy import Acted
+from .._random import seed_key
 from ._agents import Agent
 from ._guided import Guided
 from ._program import Program
@@ -31,7 +32,7 @@ def chunk_length(agent: Agent, observation: PyTree, action_shape: tuple[int, ...
     """
     observation = jax.tree.map(as_float, observation)
     try:
-        chosen = eqx.filter_eval_shape(lambda o: agent.policy(o, key=jr.key(0)), observation)
+        chosen = eqx.filter_eval_shape(lambda o: agent.policy(o, key=seed_key(0)), observation)
     except (TypeError, ValueError) as error:
         shapes = jax.tree.map(jnp.shape, observation)
         raise ValueError(
@@ -97,7 +98,11 @@ def act(
     # Only now are they waited for.
     blocks = [(np.asarray(found.action), np.asarray(found.dropped)) for found in chosen]
     actions, dropped = (np.concatenate(several)[:count] for several in zip(*blocks, strict=True))
-    return actions, dropped
+    mapped = [
+        action if g.to_environment is None else g.to_environment(action)
+        for g, action in zip(guided, actions, strict=True)
+    ]
+    return np.stack(mapped), dropped
 
 
 @eqx.filter_jit
@@ -111,8 +116,7 @@ def _act(
 ) -> Acted:
     def one(own, observation, seed, decision):
         policy = program.policy(shared, own)
-        # Named, because episodes are paired by it, whatever the default generator is.
-        key = jr.fold_in(jr.fold_in(jr.key(0, impl="threefry2x32"), seed), decision)
+        key = jr.fold_in(jr.fold_in(seed_key(0), seed), decision)
         return policy.act(jr.normal(key, policy.noise_shape), observation)
 
     return jax.vmap(one)(own, observations, seeds, decisions)

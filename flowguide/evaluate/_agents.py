@@ -1,12 +1,13 @@
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from .._critic import Critic
+from .._fingerprint import fingerprint
 from .._policy import AbstractPolicy
-from .._save import CONFIG_FILE, load, load_observations, seed_folder, seeds_of
+from .._run_folder import seed_folder, seeds_of
+from .._save import load, load_observations
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -17,7 +18,9 @@ class Agent:
 
     - `policy`: unguided; actions of shape `(horizon, *action)` are played as a chunk, open loop.
     - `critic`: None for a policy that is played unguided, or by guidances that ask no critic.
-    - `train_seed`, `training`, `model`: recorded with each episode; see `Episode`.
+    - `train_seed`, `training`: recorded with each episode; see `Episode`.
+    - `model`: recorded, too: what tells these parameters, bounds, steps and solver from others. By
+        default a hash of policy and critic.
     - `observations`: some of the data's, shape `(count, *observation)`, such as
         `flowguide.Kappa(kappa, observations)` measures its unit from. None if there are none.
     """
@@ -28,6 +31,10 @@ class Agent:
     training: str = ""
     model: str = ""
     observations: Any = None
+
+    def __post_init__(self):
+        if not self.model:
+            object.__setattr__(self, "model", fingerprint(self.policy, self.critic))
 
 
 def load_agents(run: str | os.PathLike, *, training: str = "") -> list[Agent]:
@@ -54,6 +61,5 @@ def load_agents(run: str | os.PathLike, *, training: str = "") -> list[Agent]:
             observations = load_observations(folder)
         except FileNotFoundError:
             observations = None
-        digest = json.loads((folder / CONFIG_FILE).read_text())["sha256"]
-        agents.append(Agent(policy, critic, seed, training, digest[:12], observations))
+        agents.append(Agent(policy, critic, seed, training, observations=observations))
     return agents

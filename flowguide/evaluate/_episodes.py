@@ -1,11 +1,13 @@
 import dataclasses
 import functools
 import json
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .._checks import as_bool
 from .._cost import Cost
 from .._files import replace_file
 from .._versions import versions
@@ -37,6 +39,9 @@ class Episode:
     - `cost`: what an action costs; None if not known.
     - `dropped`: the share of the flow's steps, over all actions of the episode, that were left
         unguided because a gradient was not finite; None if not known.
+    - `max_episode_steps`, `success_at`, `rescale`: how it was played; see `evaluate`.
+    - `doubts`: what was doubtful about it, in sentences.
+    - `versions`: of the packages that played it; None for those of this process.
     """
 
     condition: Condition
@@ -55,6 +60,18 @@ class Episode:
     steps: int | None = None
     cost: Cost | None = None
     dropped: float | None = None
+    max_episode_steps: int | None = None
+    success_at: str = "end"
+    rescale: bool = False
+    doubts: tuple[str, ...] = ()
+    versions: Mapping[str, str | None] | None = dataclasses.field(
+        default=None, compare=False, repr=False
+    )
+
+    @property
+    def rules(self) -> tuple[Any, ...]:
+        """How it was played: episodes of different rules are no pairs."""
+        return self.replan, self.max_episode_steps, self.success_at, self.rescale
 
     @property
     def key(self) -> tuple[str, str, Condition, int, int]:
@@ -78,22 +95,27 @@ class Episode:
             "steps": self.steps,
             "cost": None if self.cost is None else dataclasses.asdict(self.cost),
             "dropped": self.dropped,
+            "max_episode_steps": self.max_episode_steps,
+            "success_at": self.success_at,
+            "rescale": self.rescale,
+            "doubts": self.doubts,
             "error": self.error,
-            "versions": versions(),
+            "versions": dict(versions() if self.versions is None else self.versions),
         }
         return json.dumps(line)
 
     @staticmethod
     def from_json(line: str) -> "Episode":
         found: dict[str, Any] = json.loads(line)
-        cost = found.get("cost")
+        cost, success = found.get("cost"), found["success"]
         return Episode(
             condition_from(found),
             found["train_seed"],
             found["episode_seed"],
-            found["success"],
-            found["return"],
-            found["length"],
+            None if success is None else as_bool("success", success),
+            # Of what was not finite, some programs write null.
+            math.nan if found["return"] is None else float(found["return"]),
+            int(found["length"]),
             found.get("task", ""),
             found.get("training", ""),
             found.get("model", ""),
@@ -104,6 +126,11 @@ class Episode:
             found.get("steps"),
             None if cost is None else _cost(**cost),
             found.get("dropped"),
+            found.get("max_episode_steps"),
+            found.get("success_at", "end"),
+            found.get("rescale", False),
+            tuple(found.get("doubts", ())),
+            _versions(*found.get("versions", {}).items()),
         )
 
 
@@ -121,28 +148,40 @@ _earlier = functools.lru_cache(maxsize=None)(from_first_version)
 _cost = functools.lru_cache(maxsize=None)(Cost)
 
 
+@functools.cache
+def _versions(*items: tuple[str, str | None]) -> Mapping[str, str | None]:
+    return dict(items)
+
+
 def read_episodes(file: str | os.PathLike) -> list[Episode]:
     """The episodes of a results file.
 
     **Arguments:**
 
-    - `file`: JSON Lines, an episode each; no episodes if there is no such file.
+    - `file`: JSON Lines, an episode each; no episodes if there is no such file. Empty lines, a byte
+        order mark and a missing end of the last line, which editors leave, change nothing.
 
     **Raises:**
 
-    `ValueError` naming the line that is no episode. A last line without its end is what a killed
-    process leaves behind: it is left out.
+    `ValueError` naming the line that is no episode. A last line that is no whole one is what a
+    killed process leaves behind: it is left out.
     """
     path = Path(file)
     if not path.exists():
         return []
-    *lines, unfinished = path.read_text().split("\n")
-    del unfinished
+    *lines, last = path.read_text(encoding="utf-8-sig").split("\n")
     episodes = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate([*lines, last], start=1):
+        if not line.strip():
+            continue
         try:
             episodes.append(Episode.from_json(line))
-        except (ValueError, KeyError, TypeError) as error:
+        except json.JSONDecodeError as error:
+            # Only what was cut off in the middle is no JSON and has no end.
+            if number > len(lines):
+                break
+            raise ValueError(f"{path}, line {number}, is no episode: {error!r}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}, line {number}, is no episode: {error!r}") from error
     return episodes
 

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -8,14 +9,18 @@ import gymnasium
 
 from .._checks import as_positive_int
 from .._processes import cores
+from .._random import as_seed
 from ._act import chunk_length, default_batch_size
 from ._agents import Agent
 from ._cross import check_guidances
 from ._dropped import dropped_note
 from ._episodes import Episode
+from ._finished import check_descriptions, check_same
 from ._group import Group, Slot
-from ._guided import check_descriptions, conditions_of, Guided, put_together
-from ._player import MakePlayer, player_spaces
+from ._guided import conditions_of, Guided, put_together
+from ._player import MakePlayer, name_of, player_spaces, spec_of
+from ._rules import bounds_doubt, rescaling, Rules, SuccessAt
+from ._twice import Twice
 from ._workers import Workers
 
 # Two groups of eight fill the batches of two cores. An environment of the cube takes 170 MB.
@@ -31,6 +36,9 @@ def evaluate(
     workers: int | None = None,
     replan: int | None = None,
     goal_conditioned: bool = False,
+    max_episode_steps: int | None = None,
+    success_at: SuccessAt = "end",
+    rescale: bool = False,
     timeout: float = 120.0,
     batch_size: int | None = None,
     finished: Collection[Episode] = (),
@@ -58,16 +66,23 @@ def evaluate(
 
     - `agents`: policies with their critics. Chunks of actions are played open loop.
     - `environment`: the name of an OGBench task or of any gymnasium environment with a Box action
-        space, or a function that builds one and can be pickled.
+        space, or a function that builds one and can be pickled. Results carry the name; of a
+        `functools.partial` its arguments, too, and of a lambda a hash of its code.
     - `guidances`: what to compare: to each label a guidance, a sequence of them, or None for the
         unguided policy. See `flowguide.evaluate.cross` for tables of methods and weights.
-    - `episode_seeds`: one episode of each agent and label for each of them.
+    - `episode_seeds`: one episode of each agent and label for each of them; below 2**31.
     - `workers`: environments that play at a time, in one process for each core; by default 8 for
         each core.
     - `replan`: how many actions of a chunk are played before the next is chosen; by default all.
     - `goal_conditioned`: observations are followed by the environment's goal, as policies that
         learnt from `flowguide.data.GoalWindows` expect; the environment's tasks take turns with
         the seeds.
+    - `max_episode_steps`: where an episode ends at the latest; by default where the environment
+        ends it. One that says of no limit and goes on for more than 10,000 steps is an error.
+    - `success_at`: `"end"`: an episode is a success if its last step says so; `"any"`: if one step
+        did. Read from `info["success"]`, else from `info["is_success"]`.
+    - `rescale`: maps the policy's range of actions (`low`, `high`) onto the environment's. By
+        default actions are played as they are, and those outside the environment's are clipped.
     - `timeout`: seconds after which a worker process that has not answered is replaced.
     - `batch_size`: how many observations each call of a policy has; by default 8 on a CPU, else 64.
         Sums of another batch size can be rounded in another way, which in the end can decide an
@@ -79,27 +94,30 @@ def evaluate(
     **Returns:**
 
     The episodes that were played, in the order in which they ended. An environment that raises, or
-    that returns numbers that are not finite, gives an episode with an `error`; so does a worker
-    that dies or hangs three times at the same episode. Where steps were left unguided because a
-    gradient was not finite, a warning says so.
+    that returns numbers that are not finite, observations of another shape than its space, or a
+    success that is no boolean, gives an episode with an `error`; so does a worker that dies or
+    hangs three times at the same episode. What is doubtful is a warning: steps left unguided
+    because a gradient was not finite, an environment of which an episode does not follow from its
+    seed, a policy with another range of actions than the environment's. The last two are in each
+    episode's `doubts`, too.
 
     **Raises:**
 
     `ValueError` for agents that results could not tell apart (of one `training` and `train_seed`),
-    a guidance that cannot guide one of them, finished episodes that another guidance played under
-    the same label, actions that do not fit the environment, or an environment that is unknown or
-    has no Box of actions.
+    a guidance that cannot guide one of them, finished episodes that another guidance or another
+    policy played under the same label, or by other rules, actions that do not fit the environment,
+    or an environment that is unknown or has no Box of actions.
     """
     played = play(
         [agents] if isinstance(agents, Agent) else list(agents),
         *(environment, guidances, episode_seeds),
+        Rules(replan, goal_conditioned, max_episode_steps, success_at, rescale),
         workers=workers,
-        replan=replan,
-        goal_conditioned=goal_conditioned,
         timeout=timeout,
         batch_size=batch_size,
         finished=finished,
         on_episode=on_episode,
+        on_doubt=lambda doubt: warnings.warn(doubt, stacklevel=4),
         pool=pool,
     )
     note = dropped_note(played)
@@ -113,17 +131,17 @@ def play(
     environment: str | Callable[[], gymnasium.Env],
     guidances: Mapping[str, Any],
     episode_seeds: Sequence[int],
+    rules: Rules,
     *,
     workers: int | None,
-    replan: int | None,
-    goal_conditioned: bool,
     timeout: float,
     batch_size: int | None,
     finished: Collection[Episode],
     on_episode: Callable[[Episode], None] | None,
+    on_doubt: Callable[[str], Any],
     pool: "Pool | None",
 ) -> list[Episode]:
-    """What `evaluate` does, without its warning."""
+    """What `evaluate` does; what is doubtful goes to `on_doubt`."""
     workers = as_positive_int("workers", workers or WORKERS_PER_CORE * cores())
     batch_size = as_positive_int("batch_size", batch_size or default_batch_size())
     names = [(agent.training, agent.train_seed) for agent in agents]
@@ -134,17 +152,33 @@ def play(
             "one policy are no agents but conditions, each with a label."
         )
     check_guidances(guidances)
+    for seed in episode_seeds:
+        as_seed("Each of episode_seeds", seed)
+    task = name_of(environment)
+    finished = check_same("What is finished", finished, agents, task, rules)
     check_descriptions(guidances, finished, "What is finished")
     done = {episode.key for episode in finished if episode.error is None}
-    queue = deque(
-        slot
+    missing = [
+        (agent, *each)
         for agent in agents
-        for guided, seeds in _missing(agent, guidances, episode_seeds, _name(environment), done)
-        for slot in (Slot(agent, guided, seed, _name(environment), replan) for seed in seeds)
-    )
-    if not queue:
+        for each in _missing(agent, guidances, episode_seeds, task, done)
+    ]
+    if not missing:
         return []
-    make = _make_player(agents, environment, replan, goal_conditioned)
+    make = _make_player(agents, environment, rules)
+    box = make.single_action_space
+    queue: deque[Slot] = deque()
+    doubts: set[str] = set()
+    for agent, each, seeds in missing:
+        guided, doubt = each, bounds_doubt(agent.policy, box)
+        if rules.rescale:
+            guided = dataclasses.replace(each, to_environment=rescaling(agent.policy, box))
+        elif doubt is not None and doubt not in doubts:
+            doubts.add(doubt)
+            on_doubt(doubt)
+        told = () if rules.rescale or doubt is None else (doubt,)
+        queue += (Slot(agent, guided, seed, task, rules, told) for seed in seeds)
+    twice = Twice(queue)
     played: list[Episode] = []
     with contextlib.ExitStack() as stack:
         if pool is None:
@@ -154,11 +188,15 @@ def play(
         groups = [Group(each, batch_size) for each in pool.get(make, workers, timeout)]
         while queue or any(group.is_busy for group in groups):
             for group in groups:
-                for episode in group.receive():
-                    played.append(episode)
-                    if on_episode is not None:
-                        on_episode(episode)
+                for slot, episode in group.receive():
+                    if twice.is_counted(slot, episode):
+                        played.append(episode)
+                        if on_episode is not None:
+                            on_episode(episode)
                 group.send(queue)
+    if twice.doubt is not None:
+        on_doubt(twice.doubt)
+        played = [dataclasses.replace(e, doubts=(*e.doubts, twice.doubt)) for e in played]
     return played
 
 
@@ -219,28 +257,20 @@ def _missing(
     return [each for several in found.values() for each in several]
 
 
-def _name(environment: str | Callable[[], gymnasium.Env]) -> str:
-    if isinstance(environment, str):
-        return environment
-    return getattr(environment, "__name__", type(environment).__name__)
-
-
 def _make_player(
-    agents: Sequence[Agent],
-    environment: str | Callable[[], gymnasium.Env],
-    replan: int | None,
-    goal_conditioned: bool,
+    agents: Sequence[Agent], environment: str | Callable[[], gymnasium.Env], rules: Rules
 ) -> MakePlayer:
     """What each worker builds, once it is clear that the agents can act there."""
-    observation_space, action_space = player_spaces(environment, goal_conditioned)
+    observation_space, action_space = player_spaces(environment, rules)
     observation = observation_space.sample()
     assert action_space.shape is not None
     lengths = sorted({chunk_length(agent, observation, action_space.shape) for agent in agents})
-    if replan is None and len(lengths) > 1:
+    if rules.replan is None and len(lengths) > 1:
         raise ValueError(
             f"The agents' chunks have {lengths} actions. replan says how many of them are played."
         )
-    horizon = lengths[0] if replan is None else as_positive_int("replan", replan)
+    horizon = rules.replan or lengths[0]
     if horizon > lengths[0]:
-        raise ValueError(f"replan is {replan}, and a chunk has {lengths[0]} actions.")
-    return MakePlayer(environment, horizon, goal_conditioned, observation_space, action_space)
+        raise ValueError(f"replan is {rules.replan}, and a chunk has {lengths[0]} actions.")
+    spec = spec_of(environment)
+    return MakePlayer(environment, horizon, rules, observation_space, action_space, spec)

@@ -19,6 +19,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from .. import _environments
 from ._episodes import Episode
 from ._player import EpisodePlayer, GO_ON, make_environment, told_success
+from ._rules import Rules
 from ._video_frames import Panel, side_by_side, write_video
 
 SHADOW_SIZE = 1024
@@ -62,7 +63,7 @@ class Film:
     """The videos of one agent in one environment; sent to the process that renders."""
 
     environment: str
-    goal_conditioned: bool = False
+    rules: Rules = Rules()
     shots: Sequence[Shot] = ()
     frames: int = 80
     size: int = 320
@@ -84,9 +85,7 @@ class Film:
             every = max(1, -(-longest // self.frames))
             panels = []
             for recorded in shot.episodes:
-                played, frames = replay(
-                    starter, camera, recorded, every, goal_conditioned=self.goal_conditioned
-                )
+                played, frames = replay(starter, camera, recorded, every, self.rules)
                 is_same = _outcome(played) == _outcome(recorded)
                 if not is_same:
                     starter.send("told", _difference(played, recorded))
@@ -111,7 +110,7 @@ class Film:
         except (ImportError, RuntimeError) as error:
             return f"mp4 files need ffmpeg ({error}): `pip install 'flowguide[video]'`.", None
         try:
-            camera = make_camera(self.environment, self.size)
+            camera = make_camera(self.environment, self.size, self.rules)
             _environments.reset(camera, 0)
             return None, camera
         except Exception as error:  # Each backend, and each environment, fails in its own way.
@@ -123,12 +122,12 @@ class Film:
             )
 
 
-def make_camera(environment: str, size: int) -> "Camera":
+def make_camera(environment: str, size: int, rules: Rules = Rules()) -> "Camera":
     """The environment, with pictures of that many pixels if it can be told."""
     try:
-        env = make_environment(environment, render_mode="rgb_array", width=size, height=size)
+        env = make_environment(environment, rules, render_mode="rgb_array", width=size, height=size)
     except TypeError:
-        env = make_environment(environment, render_mode="rgb_array")
+        env = make_environment(environment, rules, render_mode="rgb_array")
     unwrapped: Any = env.unwrapped
     # MuJoCo's shadows have 4096 x 4096 points: without a GPU they take half of the time, and in a
     # picture of this size nobody sees it. An environment without MuJoCo has no such thing.
@@ -176,8 +175,7 @@ def replay(
     camera: Camera,
     recorded: Episode,
     every: int,
-    *,
-    goal_conditioned: bool = False,
+    rules: Rules = Rules(),
 ) -> tuple[Episode, list[np.ndarray]]:
     """Plays an episode as the evaluation played it: same noise, same batch size.
 
@@ -187,14 +185,14 @@ def replay(
     - `camera`: the environment.
     - `recorded`: the episode.
     - `every`: how many steps there are between two pictures.
-    - `goal_conditioned`: as in `evaluate`.
+    - `rules`: how it was played.
 
     **Returns:**
 
     The episode as it ended now, and the pictures.
     """
     camera.every = every
-    player = EpisodePlayer(camera, 1, goal_conditioned=goal_conditioned)
+    player = EpisodePlayer(camera, 1, rules)
     space: Any = camera.action_space
     label, seed = recorded.condition.label, recorded.episode_seed
     blank = np.zeros((1, *space.shape), np.float32)

@@ -16,6 +16,7 @@ from ._conditions import Condition
 from ._episodes import Episode
 from ._guided import Guided
 from ._player import GO_ON, told_success
+from ._rules import Rules
 from ._workers import Lost, Workers
 
 # How often an episode is tried whose worker dies or hangs.
@@ -24,7 +25,7 @@ MAX_ATTEMPTS = 3
 logger = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Slot:
     """An episode that is to be played, or that a worker is playing.
 
@@ -36,7 +37,8 @@ class Slot:
     guided: Guided
     episode_seed: int
     task: str
-    replan: int | None
+    rules: Rules
+    doubts: tuple[str, ...] = ()
     decisions: int | None = None
     dropped: float = 0.0
     attempts: int = 0
@@ -64,13 +66,17 @@ class Slot:
             self.task,
             self.agent.training,
             self.agent.model,
-            self.replan,
+            self.rules.replan,
             goal,
             error,
             self.guided.description,
             self.guided.steps,
             self.guided.cost,
             None if math.isnan(share) else share,
+            self.rules.max_episode_steps,
+            self.rules.success_at,
+            self.rules.rescale,
+            self.doubts,
         )
 
 
@@ -123,8 +129,8 @@ class Group:
         _, horizon, *shape = actions.shape
         actions[rows] = chosen.reshape(len(rows), -1, *shape)[:, :horizon]
 
-    def receive(self) -> list[Episode]:
-        """The episodes that ended with the step that was sent."""
+    def receive(self) -> list[tuple[Slot, Episode]]:
+        """The episodes that ended with the step that was sent, and what they were played for."""
         if not self._is_sent:
             return []
         self._is_sent = False
@@ -141,11 +147,11 @@ class Group:
                 success = told_success(int(infos["success"][i]))
                 numbers = float(infos["return"][i]), int(infos["length"][i])
                 goal, error = int(infos["goal"][i]) or None, infos["error"][i] or None
-                episodes.append(slot.episode(success, *numbers, goal, error))
+                episodes.append((slot, slot.episode(success, *numbers, goal, error)))
                 self._slots[i] = None
         return episodes
 
-    def _begin_again(self, lost: Lost) -> list[Episode]:
+    def _begin_again(self, lost: Lost) -> list[tuple[Slot, Episode]]:
         """All workers were replaced: what they were playing begins again, if not too often."""
         episodes = []
         for i, slot in enumerate(self._slots):
@@ -160,6 +166,6 @@ class Group:
                 logger.warning("%s; it was replaced and plays the episode again.", what)
                 continue
             logger.warning("%s, for the third time; the episode counts as an error.", what)
-            episodes.append(slot.episode(None, 0.0, 0, error=str(lost)))
+            episodes.append((slot, slot.episode(None, 0.0, 0, error=str(lost))))
             self._slots[i] = None
         return episodes

@@ -1,7 +1,7 @@
 """Guidances meet an agent: once, before anything is played."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from .._policy import AbstractPolicy
 from .._weight import weight_of
 from ._agents import Agent
 from ._conditions import Condition, with_weight
-from ._episodes import Episode
 from ._program import Parts, take_apart
+from ._rules import Rescaling
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,6 +28,8 @@ class Guided:
     - `policy`: the guided policy.
     - `parts`: the same, taken apart.
     - `steps`, `cost`: of an action; None if not known.
+    - `to_environment`: maps an action onto the environment's range; None where it is played as it
+        is.
     """
 
     condition: Condition
@@ -36,6 +38,7 @@ class Guided:
     parts: Parts
     steps: int | None
     cost: Cost | None
+    to_environment: Rescaling | None = None
 
 
 def condition_of(label: str, guidance: Any) -> Condition:
@@ -58,7 +61,9 @@ def conditions_of(guidances: Mapping[str, Any]) -> dict[str, Condition]:
     return {label: condition_of(label, guidance) for label, guidance in guidances.items()}
 
 
-def put_together(agent: Agent, label: str, guidance: Any) -> Guided:
+def put_together(
+    agent: Agent, label: str, guidance: Any, to_environment: Rescaling | None = None
+) -> Guided:
     """Guides the policy of an agent.
 
     **Raises:**
@@ -83,29 +88,5 @@ def put_together(agent: Agent, label: str, guidance: Any) -> Guided:
         take_apart(policy, (agent.policy, agent.critic)),
         getattr(policy, "num_steps", None),
         policy.cost(),
+        to_environment,
     )
-
-
-def check_descriptions(
-    guidances: Mapping[str, Any], episodes: Iterable[Episode], where: str
-) -> None:
-    """Refuses episodes that another guidance played under a label of the mapping.
-
-    **Arguments:**
-
-    - `guidances`: what is asked for.
-    - `episodes`: what is there. Those of flowguide 0.1.0 say of no guidance what it was.
-    - `where`: they are, for the error.
-
-    **Raises:**
-
-    `ValueError` for one that says something else.
-    """
-    asked = {label: describe(guidance) for label, guidance in guidances.items()}
-    for episode in episodes:
-        label = episode.condition.label
-        if episode.guidance and asked.get(label, episode.guidance) != episode.guidance:
-            raise ValueError(
-                f"{where} holds episodes of {episode.guidance} under the label {label!r}, which is "
-                f"now the label of {asked[label]}: give one of them another label."
-            )

@@ -1,6 +1,7 @@
 """What a worker process does: it resets, plays chunks of actions, and reports what goes wrong."""
 
 import dataclasses
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +10,17 @@ import numpy as np
 from gymnasium.vector.utils import batch_space, create_empty_array, iterate
 
 from .. import _environments
+from .._checks import as_bool
+from .._describe import describe
+from .._random import MAX_SEED
+from ._rules import as_action, Rules
 
 # In place of the seed of a new episode.
 GO_ON = -1
 # In place of a success.
 UNKNOWN = -1
+# Where environments tell it: OGBench and most, and gymnasium-robotics, PushT and LeRobot's.
+SUCCESS_KEYS = ("success", "is_success")
 
 
 def told_success(number: int) -> bool | None:
@@ -21,31 +28,39 @@ def told_success(number: int) -> bool | None:
     return None if number == UNKNOWN else bool(number)
 
 
+# An environment that says of no limit and has not ended by then never will.
+LONGEST = 10_000
+
+
 class EpisodePlayer(gymnasium.Wrapper):
     """Plays a chunk of actions open loop in one `step`, or resets where a seed is given.
 
     A worker process is met once a chunk, not once an action, and one kind of call serves all
     workers, whether they begin an episode or are in the middle of one. After the episode's end
-    nothing happens until the next. An environment that raises, or that returns numbers that are not
-    finite, ends its episode; the worker lives.
+    nothing happens until the next. An environment that raises, that returns numbers that are not
+    finite, observations of another shape than it says, or a success that is no boolean, ends its
+    episode with an error; the worker lives.
 
     **Arguments:**
 
     - `env`: a gymnasium environment with a Box action space.
     - `horizon`: how many actions a chunk has.
-    - `goal_conditioned`: observations are followed by the goal, which a reset's `info` tells. The
-        environment's tasks, 1 to `num_tasks`, take turns with the seeds.
+    - `rules`: how episodes are played. Where they are goal-conditioned, observations are followed
+        by the goal, which a reset's `info` tells; the environment's tasks, 1 to `num_tasks`, take
+        turns with the seeds.
     """
 
-    def __init__(self, env: gymnasium.Env, horizon: int, *, goal_conditioned: bool = False):
+    def __init__(self, env: gymnasium.Env, horizon: int, rules: Rules = Rules()):
         super().__init__(env)
         space = env.action_space
         if not isinstance(space, gymnasium.spaces.Box):
             raise ValueError(f"Actions must be in a Box, {env} has {space}.")
+        self._box, self._rules = space, rules
+        declared = env.spec.max_episode_steps if env.spec is not None else None
+        self._longest = max(LONGEST, declared or 0)
         self._found = self._nothing()
         self._goal = np.zeros(0, np.float32)
-        self._goal_conditioned = goal_conditioned
-        if goal_conditioned:
+        if rules.goal_conditioned:
             # As many numbers as the goal has, which only a reset says.
             observation = self._reset(0)
             self.observation_space = gymnasium.spaces.Box(
@@ -64,7 +79,9 @@ class EpisodePlayer(gymnasium.Wrapper):
                 self._begin(seed)
             else:
                 self._play(action["actions"])
-        except Exception as error:  # Whatever an environment raises is a result, not our end.
+        # Whatever an environment raises is a result, not our end. Ctrl-C does not come here: the
+        # processes of workers ignore it.
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
             self._fail(f"{type(error).__name__}: {error}")
         return self._observation, 0.0, self._done, False, dict(self._found)
 
@@ -72,9 +89,11 @@ class EpisodePlayer(gymnasium.Wrapper):
         self._done = False
         self._observation = self.blank
         self._found = self._nothing()
-        self._observation = self._reset(seed)
-        if not _is_finite(self._observation):
-            self._fail("the observation of the reset is not finite")
+        observation = self._reset(seed)
+        problem = self._problem(observation)
+        if problem:
+            return self._fail(f"the observation of the reset {problem}")
+        self._observation = observation
 
     @staticmethod
     def _nothing() -> dict[str, Any]:
@@ -84,40 +103,88 @@ class EpisodePlayer(gymnasium.Wrapper):
     def _reset(self, seed: int) -> Any:
         options = None
         tasks = getattr(self.env.unwrapped, "num_tasks", None)
-        if self._goal_conditioned and tasks:
+        if self._rules.goal_conditioned and tasks:
             goal = seed % tasks + 1
             options, self._found["goal"] = {"task_id": goal}, goal
         observation, info = _environments.reset(self.env, seed, options)
-        if self._goal_conditioned:
+        if self._rules.goal_conditioned:
             if "goal" not in info:
                 raise ValueError(f"{self.env} tells no goal: it is not goal-conditioned.")
             self._goal = np.asarray(info["goal"], observation.dtype)
         return self._with_goal(observation)
 
     def _with_goal(self, observation: Any) -> Any:
-        return np.concatenate([observation, self._goal]) if self._goal_conditioned else observation
+        if not self._rules.goal_conditioned:
+            return observation
+        return np.concatenate([observation, self._goal])
 
     def _play(self, actions: np.ndarray) -> None:
+        found = self._found
         if not self._done and not np.all(np.isfinite(actions)):
-            self._fail(f"the policy's actions are not finite after {self._found['length']} steps")
+            self._fail(f"the policy's actions are not finite after {found['length']} steps")
         for single in actions:
             if self._done:
                 break
-            observation, reward, terminated, truncated, info = self.env.step(single)
-            self._found["return"] += float(reward)
-            self._found["length"] += 1
-            # Only what the evaluation reads: a manipulation task's `info` has dozens of arrays.
-            if "success" in info:
-                self._found["success"] = int(bool(info["success"]))
-            if not (_is_finite(observation) and np.isfinite(float(reward))):
-                name = "reward" if _is_finite(observation) else "observation"
-                return self._fail(f"the {name} of step {self._found['length']} is not finite")
-            self._observation = self._with_goal(observation)
-            self._done = bool(terminated or truncated)
+            action = as_action(self._box, single)
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            found["return"] += float(reward)
+            found["length"] += 1
+            self._read_success(info)
+            observation = self._with_goal(observation)
+            problem = self._problem(observation)
+            if problem:
+                return self._fail(f"the observation of step {found['length']} {problem}")
+            if not np.isfinite(float(reward)):
+                return self._fail(f"the reward of step {found['length']} is not finite")
+            self._observation = observation
+            is_last = found["length"] == self._rules.max_episode_steps
+            self._done = bool(terminated or truncated or is_last)
+            if not self._done and self._rules.max_episode_steps is None:
+                self._check_length()
+
+    def _read_success(self, info: dict[str, Any]) -> None:
+        # Only what the evaluation reads: a manipulation task's `info` has dozens of arrays.
+        key = next((key for key in SUCCESS_KEYS if key in info), None)
+        if key is None:
+            return
+        success = int(as_bool(f"info[{key!r}]", info[key]))
+        if self._rules.success_at == "any":
+            success = max(success, self._found["success"])
+        self._found["success"] = success
+
+    def _check_length(self) -> None:
+        if self._found["length"] >= self._longest:
+            self._fail(
+                f"the episode has not ended after {self._longest:,} steps: max_episode_steps says "
+                "where it does"
+            )
+
+    def _problem(self, observation: Any) -> str | None:
+        """What is wrong with an observation."""
+        if not _is_finite(observation):
+            return "is not finite"
+        return _misfit(self.observation_space, observation)
 
     def _fail(self, error: str) -> None:
         self._done = True
         self._found["error"] = error
+
+
+def _misfit(space: gymnasium.Space, observation: Any) -> str | None:
+    """How an observation differs in shape from what its space says."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        names = set(observation) if isinstance(observation, dict) else observation
+        if names != set(space.spaces):
+            return f"has {names!r}, and its space {set(space.spaces)!r}"
+        parts = ((space.spaces[name], observation[name]) for name in space.spaces)
+    elif isinstance(space, gymnasium.spaces.Tuple):
+        parts = zip(space.spaces, observation, strict=True)
+    else:
+        shape = np.shape(observation)
+        if space.shape is not None and shape != space.shape:
+            return f"has the shape {shape}, and its space {space.shape}"
+        return None
+    return next(filter(None, (_misfit(*part) for part in parts)), None)
 
 
 def _is_finite(observation: Any) -> bool:
@@ -134,13 +201,15 @@ class MakePlayer:
 
     environment: str | Callable[[], gymnasium.Env]
     horizon: int
-    goal_conditioned: bool
+    rules: Rules
     observation_space: gymnasium.Space
     single_action_space: gymnasium.spaces.Box
+    # What only the calling process has registered goes along.
+    spec: Any = None
 
     def __call__(self) -> EpisodePlayer:
-        env = make_environment(self.environment)
-        return EpisodePlayer(env, self.horizon, goal_conditioned=self.goal_conditioned)
+        env = make_environment(self.environment, self.rules, spec=self.spec)
+        return EpisodePlayer(env, self.horizon, self.rules)
 
     @property
     def action_space(self) -> gymnasium.Space:
@@ -148,7 +217,7 @@ class MakePlayer:
 
 
 def player_spaces(
-    environment: str | Callable[[], gymnasium.Env], goal_conditioned: bool
+    environment: str | Callable[[], gymnasium.Env], rules: Rules
 ) -> tuple[gymnasium.Space, gymnasium.spaces.Box]:
     """The space of observations, with their goal, and that of single actions.
 
@@ -156,34 +225,44 @@ def player_spaces(
 
     `ValueError` for an environment that is unknown or has no Box of actions.
     """
-    # The environment is reset for its goal, which reseeds NumPy's global state: the caller's.
-    state = np.random.get_state()
-    try:
-        env = make_environment(environment)
-        player = EpisodePlayer(env, 1, goal_conditioned=goal_conditioned)
+    # The environment is reset for its goal, which reseeds global random states: the caller's.
+    with _environments.global_state_kept():
+        env = make_environment(environment, rules)
+        player = EpisodePlayer(env, 1, rules)
         space: Any = env.action_space
         player.close()
         return player.observation_space, space
-    finally:
-        np.random.set_state(state)
 
 
 def step_space(space: gymnasium.spaces.Box, horizon: int) -> gymnasium.Space:
     """What `EpisodePlayer.step` takes: a chunk of actions, or a seed."""
     shape = (horizon, *space.shape)
-    low, high = (np.broadcast_to(bound, shape) for bound in (space.low, space.high))
+    bounds = (space.low.astype(np.float32), space.high.astype(np.float32))
+    low, high = (np.broadcast_to(bound, shape) for bound in bounds)
     return gymnasium.spaces.Dict(
         {
             "actions": gymnasium.spaces.Box(low, high, dtype=np.float32),
-            "seed": gymnasium.spaces.Box(GO_ON, 2**32 - 1, (), np.int64),
+            "seed": gymnasium.spaces.Box(GO_ON, MAX_SEED, (), np.int64),
         }
     )
 
 
 def make_environment(
-    environment: str | Callable[[], gymnasium.Env], **kwargs: Any
+    environment: str | Callable[[], gymnasium.Env],
+    rules: Rules = Rules(),
+    *,
+    spec: Any = None,
+    **kwargs: Any,
 ) -> gymnasium.Env:
     """An OGBench environment by its name, any other by its gymnasium name or a function.
+
+    **Arguments:**
+
+    - `environment`: the name or the function.
+    - `rules`: of which an environment by its name gets the limit of steps, which can be longer than
+        its own.
+    - `spec`: what another process has registered under the name.
+    - `kwargs`: go to whatever makes it.
 
     **Raises:**
 
@@ -191,6 +270,10 @@ def make_environment(
     """
     if not isinstance(environment, str):
         return environment(**kwargs)
+    if rules.max_episode_steps is not None:
+        kwargs["max_episode_steps"] = rules.max_episode_steps
+    if spec is not None:
+        return gymnasium.make(spec, **kwargs)
     try:
         return _environments.make(environment, **kwargs)
     except ValueError as error:
@@ -202,3 +285,25 @@ def make_environment(
                 f"{error} Nor is it registered with gymnasium: {other} An environment of another "
                 "package is named 'package:Name-v0'."
             ) from other
+
+
+def spec_of(environment: str | Callable[[], gymnasium.Env]) -> Any:
+    """What this process has registered under a name; None for what every process knows."""
+    if not isinstance(environment, str):
+        return None
+    spec = gymnasium.registry.get(environment)
+    packages = ("ogbench.", "gymnasium.")
+    return None if spec is None or str(spec.entry_point).startswith(packages) else spec
+
+
+def name_of(environment: str | Callable[[], gymnasium.Env]) -> str:
+    """What results call an environment.
+
+    Of functions that have no name of their own the arguments, or a hash of the code, are part of
+    it: their episodes must not be taken for one another's. Objects may have a `__name__`.
+    """
+    if isinstance(environment, str):
+        return environment
+    is_function = isinstance(environment, (types.FunctionType, type))
+    named = None if is_function else getattr(environment, "__name__", None)
+    return named if isinstance(named, str) else describe([environment])[1:-1]

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -38,15 +39,15 @@ class Players(gymnasium.Env):
         self.action_space = batch_space(players[0].action_space, rows)
         self._blank = players[0].blank
         # Environments of OGBench read NumPy's global state while they step: each has its own.
-        self._states = [np.random.get_state()] * len(self._players)
+        self._states = [_environments.global_state()] * len(self._players)
 
     def step(self, action: dict[str, np.ndarray]):
         found = []
         for i, player in enumerate(self._players):
             self._marks[self._number] = i
-            np.random.set_state(self._states[i])
+            _environments.set_global_state(self._states[i])
             found.append(player.step({name: x[i] for name, x in action.items()}))
-            self._states[i] = np.random.get_state()
+            self._states[i] = _environments.global_state()
         self._marks[self._number] = NONE
         spare = self._rows - len(found)
         out: Any = create_empty_array(self._single, self._rows)
@@ -86,10 +87,26 @@ class MakePlayers:
                 batch_space(self.make.action_space, self.rows),
             )
         start_worker()
-        players = [self.make() for _ in range(self.count)]
+        try:
+            players = [self.make() for _ in range(self.count)]
+        except Exception as error:
+            # The caller's process would see no more than that this one is gone.
+            self._problem_file.write_text(f"{type(error).__name__}: {error}")
+            raise
         _environments.give_back_memory()
         marks = np.memmap(self.marks_file, np.int32, "r+")
         return Players(players, self.rows, marks, self.number)
+
+    def problem(self) -> str | None:
+        """Why the environments could not be built in the worker's process; None if nobody says."""
+        return self._problem_file.read_text() if self._problem_file.exists() else None
+
+    def forget_problem(self) -> None:
+        self._problem_file.unlink(missing_ok=True)
+
+    @property
+    def _problem_file(self) -> Path:
+        return Path(f"{self.marks_file}-{self.number}")
 
 
 class _OnlySpaces(gymnasium.Env):

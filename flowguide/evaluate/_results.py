@@ -185,8 +185,8 @@ def _once(episodes: Sequence[Episode], where: str) -> tuple[list[Episode], int]:
 
 
 def _outcome(episode: Episode) -> str:
-    # As text: a return that is NaN differs from itself.
-    return repr(dataclasses.astuple(episode))
+    # As text: a return that is NaN differs from itself. Of what played it, it says nothing.
+    return repr(episode)
 
 
 def _shown(episode: Episode) -> str:
@@ -200,13 +200,13 @@ def _shown(episode: Episode) -> str:
 def _check_same_agents(episodes: Sequence[Episode]) -> None:
     """One name must not stand for two agents or guidances: their episodes would be mixed."""
     models: dict[tuple[str, str, int], set[str]] = {}
-    replans: dict[tuple[str, str], set[int | None]] = {}
+    rules: dict[tuple[str, str], set[tuple[Any, ...]]] = {}
     guidances: dict[tuple[str, str, str, str], set[str]] = {}
     for e in episodes:
         # Results of earlier versions name no model.
         if e.model:
             models.setdefault((e.task, e.training, e.train_seed), set()).add(e.model)
-        replans.setdefault((e.task, e.training), set()).add(e.replan)
+        rules.setdefault((e.task, e.training), set()).add(e.rules)
         if e.guidance:
             label = e.condition.label
             seeded = e.task, e.training, f", training seed {e.train_seed}", label
@@ -221,11 +221,12 @@ def _check_same_agents(episodes: Sequence[Episode]) -> None:
                 f"{len(found)} models: {sorted(found)}. Report them apart, or name their "
                 "--training differently."
             )
-    for (task, training), numbers in replans.items():
-        if len(numbers) > 1:
+    for (task, training), found in rules.items():
+        if len(found) > 1:
             raise ValueError(
-                f"Task {task!r}, training {training!r} was played with --replan "
-                f"{sorted(map(str, numbers))}: such episodes are no pairs. Report them apart."
+                f"Task {task!r}, training {training!r} was played by {len(found)} rules (--replan, "
+                f"--max-episode-steps, --success-at, --rescale): {sorted(map(str, found))}. Such "
+                "episodes are no pairs. Report them apart."
             )
     for (task, training, seed, label), found in guidances.items():
         if len(found) > 1:

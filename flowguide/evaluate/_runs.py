@@ -4,15 +4,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .._checks import as_positive_int
+from .._locks import alone_with
 from .._progress import progress_bar
-from .._save import load_observations, seeds_of
+from .._random import as_seed
+from .._run_folder import seeds_of
+from .._save import load_observations
+from .._versions import versions
 from ..data import is_goal_conditioned
 from ._agents import Agent, load_agents
 from ._cross import check_guidances
 from ._dropped import dropped_note
 from ._episodes import Episode, read_episodes, write_episodes
 from ._evaluate import play, Pool
-from ._guided import check_descriptions, conditions_of
+from ._finished import check_descriptions, check_same, versions_note
+from ._guided import conditions_of
+from ._rules import Rules, SuccessAt
 
 
 def evaluate_runs(
@@ -25,6 +32,9 @@ def evaluate_runs(
     training: str = "",
     environment: str | None = None,
     replan: int | None = None,
+    max_episode_steps: int | None = None,
+    success_at: SuccessAt = "end",
+    rescale: bool = False,
     workers: int | None = None,
     timeout: float = 120.0,
     tell: Callable[[str], Any] = print,
@@ -37,11 +47,13 @@ def evaluate_runs(
     - `runs`: folders of `flowguide train`, of one task; all training seeds of each are played.
     - `guidances`: what to compare: labels and guidances, as in `evaluate`.
     - `episodes`: how many of each agent and label.
-    - `out`: a file of JSON Lines, one for each episode; other episodes in it stay.
-    - `first_episode_seed`: episodes have the seeds from this one on.
+    - `out`: a file of JSON Lines, one for each episode; other episodes in it stay, with the
+        versions that played them.
+    - `first_episode_seed`: episodes have the seeds from this one on, all below 2**31.
     - `training`: recorded with each episode, where several ways of training are compared.
     - `environment`: what is played; by default the runs' task.
-    - `replan`, `workers`, `timeout`: as in `evaluate`.
+    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`, `timeout`: as in
+        `evaluate`.
     - `tell`: called with each sentence that is to be shown.
     - `shown`: whether there is a progress bar.
 
@@ -51,16 +63,20 @@ def evaluate_runs(
 
     **Raises:**
 
-    `ValueError` if the runs have different tasks or the same training seeds, or if the file holds
-    episodes of other parameters, or of another guidance, under the same name; what `flowguide.load`
+    `ValueError` for no episodes, if the runs have different tasks or the same training seeds, or if
+    the file holds episodes of another policy or critic, of another guidance or by other rules under
+    the same name; `RuntimeError` while another process plays into the file; what `flowguide.load`
     and `evaluate` raise.
     """
+    episodes = as_positive_int("episodes", episodes)
+    first = as_seed("first_episode_seed", first_episode_seed, episodes)
+    loaded = load_runs(runs, training, environment)
     return play_into(
         Path(out).expanduser(),
-        load_runs(runs, training, environment),
+        loaded,
         guidances,
-        range(first_episode_seed, first_episode_seed + episodes),
-        replan=replan,
+        range(first, first + episodes),
+        Rules(replan, loaded.goal_conditioned, max_episode_steps, success_at, rescale),
         workers=workers,
         timeout=timeout,
         tell=tell,
@@ -154,8 +170,8 @@ def play_into(
     runs: Runs,
     guidances: Mapping[str, Any],
     episode_seeds: Sequence[int],
+    rules: Rules,
     *,
-    replan: int | None,
     workers: int | None,
     timeout: float,
     tell: Callable[[str], Any],
@@ -163,12 +179,36 @@ def play_into(
     pool: Pool | None = None,
 ) -> list[Episode]:
     """What `evaluate_runs` does, with runs that are loaded."""
-    agents, task, goal_conditioned = runs
     file.parent.mkdir(parents=True, exist_ok=True)
+    with alone_with(file, "playing into"):
+        return _play_alone(
+            *(file, runs, guidances, episode_seeds, rules),
+            workers=workers,
+            timeout=timeout,
+            tell=tell,
+            shown=shown,
+            pool=pool,
+        )
+
+
+def _play_alone(
+    file: Path,
+    runs: Runs,
+    guidances: Mapping[str, Any],
+    episode_seeds: Sequence[int],
+    rules: Rules,
+    *,
+    workers: int | None,
+    timeout: float,
+    tell: Callable[[str], Any],
+    shown: bool,
+    pool: Pool | None,
+) -> list[Episode]:
+    agents, task, _ = runs
     found = read_episodes(file)
     check_guidances(guidances)
     conditions = conditions_of(guidances)
-    mine = _check_same(file, found, agents, task, replan)
+    mine = check_same(str(file), found, agents, task, rules)
     check_descriptions(guidances, mine, str(file))
     asked = dict.fromkeys(
         Episode(condition, agent.train_seed, seed, None, 0.0, 0, task, agent.training).key
@@ -176,6 +216,9 @@ def play_into(
         for condition in conditions.values()
         for seed in episode_seeds
     )
+    note = versions_note(mine, versions())
+    if note:
+        tell(f"Warning: {file}: {note}")
     # Errors that are tried again are left out, and so is the half line of a killed process.
     kept = {each.key: each for each in found if each.error is None or each.key not in asked}
     write_episodes(file, kept.values())
@@ -194,14 +237,13 @@ def play_into(
             bar.update(row, advance=1, note=str(episode.condition))
 
         played = play(
-            *(agents, task, guidances, episode_seeds),
+            *(agents, task, guidances, episode_seeds, rules),
             workers=workers,
-            replan=replan,
-            goal_conditioned=goal_conditioned,
             timeout=timeout,
             batch_size=None,
             finished=finished,
             on_episode=on_episode,
+            on_doubt=lambda doubt: tell(f"Warning: {doubt}"),
             pool=pool,
         )
     kept |= {episode.key: episode for episode in played}
@@ -211,26 +253,6 @@ def play_into(
     if note:
         tell(f"Warning: {note}")
     return [kept[key] for key in asked]
-
-
-def _check_same(
-    file: Path, found: Sequence[Episode], agents: Sequence[Agent], task: str, replan: int | None
-) -> list[Episode]:
-    """The episodes of these agents, refused if other parameters played them under the same name."""
-    models = {(task, agent.training, agent.train_seed): agent.model for agent in agents}
-    mine = []
-    for episode in found:
-        model = models.get((episode.task, episode.training, episode.train_seed))
-        if model is None:
-            continue
-        if (episode.model, episode.replan) != (model, replan):
-            raise ValueError(
-                f"{file} holds episodes of training seed {episode.train_seed} with the parameters "
-                f"{episode.model!r} and replan {episode.replan}; these have {model!r} and "
-                f"{replan}. Choose another file, or delete it."
-            )
-        mine.append(episode)
-    return mine
 
 
 def _tell_errors(played: Sequence[Episode], tell: Callable[[str], Any]) -> None:

@@ -13,6 +13,7 @@ from ._cross import check_guidances
 from ._episodes import Episode
 from ._evaluate import Pool
 from ._guided import conditions_of
+from ._rules import Rules, SuccessAt
 from ._runs import load_runs, play_into
 from ._statistics import rank
 
@@ -53,6 +54,9 @@ def tune_runs(
     training: str = "",
     environment: str | None = None,
     replan: int | None = None,
+    max_episode_steps: int | None = None,
+    success_at: SuccessAt = "end",
+    rescale: bool = False,
     workers: int | None = None,
     timeout: float = 120.0,
     tell: Callable[[str], Any] = print,
@@ -74,8 +78,8 @@ def tune_runs(
     - `out`: a folder for `validation.jsonl`, `test.jsonl` and `tuned.json`.
     - `validation_episodes`, `test_episodes`: of each training seed and condition. The two have
         different seeds.
-    - `training`, `environment`, `replan`, `workers`, `timeout`, `tell`, `shown`: as in
-        `evaluate_runs`.
+    - `training`, `environment`, `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`,
+        `timeout`, `tell`, `shown`: as in `evaluate_runs`.
 
     **Returns:**
 
@@ -99,6 +103,7 @@ def tune_runs(
         raise ValueError("Nothing to tune: no candidate has a weight.")
     loaded = load_runs(runs, training, environment)
     task, seeds_each = loaded.environment, len(loaded.agents)
+    rules = Rules(replan, loaded.goal_conditioned, max_episode_steps, success_at, rescale)
     folder = Path(out).expanduser()
     validation: dict[Any, Episode] = {}
     rounds = []
@@ -111,7 +116,7 @@ def tune_runs(
                 # The unguided policy is tested, whether it is a candidate or not.
                 {c.label: candidates.get(c.label) for c in some},
                 seeds,
-                replan=replan,
+                rules,
                 workers=workers,
                 timeout=timeout,
                 tell=tell,

@@ -16,7 +16,10 @@ from ._conditions import Condition, UNGUIDED
 from ._cross import check_guidances
 from ._episodes import Episode
 from ._film import Film, Shot
-from ._guided import check_descriptions, Guided, put_together
+from ._finished import check_descriptions
+from ._guided import Guided, put_together
+from ._player import player_spaces
+from ._rules import rescaling, Rules
 from ._runs import load_runs
 from ._statistics import rank
 from ._video_process import in_process
@@ -91,7 +94,10 @@ def record_videos(
             f"episodes, got {list(guidances)}."
         )
     film, agent = _film(runs, mine[0])
-    guided = {c.label: put_together(agent, c.label, guidances[c.label]) for c in panels}
+    mapped = None
+    if film.rules.rescale:
+        mapped = rescaling(agent.policy, player_spaces(film.environment, film.rules)[1])
+    guided = {c.label: put_together(agent, c.label, guidances[c.label], mapped) for c in panels}
     shots = _shots(Path(folder).expanduser(), chosen[:count])
     film = dataclasses.replace(film, shots=shots, frames=frames, size=size)
     tell(_chosen(panels, left_out, chosen, len(shots)))
@@ -128,7 +134,14 @@ def _film(runs: Sequence[str | os.PathLike], episode: Episode) -> tuple[Film, Ag
             f"The runs {', '.join(map(str, runs))} did not play these episodes: those are of "
             f"training seed {episode.train_seed} with the parameters {episode.model!r}."
         )
-    return Film(episode.task, loaded.goal_conditioned), agent
+    rules = Rules(
+        episode.replan,
+        loaded.goal_conditioned,
+        episode.max_episode_steps,
+        "any" if episode.success_at == "any" else "end",
+        episode.rescale,
+    )
+    return Film(episode.task, rules), agent
 
 
 def _shots(folder: Path, chosen: Sequence[tuple[str, list[Episode]]]) -> list[Shot]:

@@ -9,7 +9,7 @@ import gymnasium
 import jax
 import numpy as np
 
-from .._processes import START_METHOD, worker_context
+from .._processes import died_at_start, START_METHOD, worker_context
 from ._player import MakePlayer
 from ._players import MakePlayers, NONE
 
@@ -72,11 +72,21 @@ class Workers:
                 autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED,
             )
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            raise RuntimeError(
-                "A worker process died while it built its environment. Either it was killed (out "
-                "of memory? try fewer workers), or the calling script starts the evaluation while "
-                'it is being imported: call it under `if __name__ == "__main__":`.'
-            ) from error
+            reason = self._why_not_built()
+            self._forget()
+            raise RuntimeError(reason) from error
+
+    def _why_not_built(self) -> str:
+        for maker in self._makers:
+            problem = maker.problem()
+            if problem:
+                return (
+                    f"A worker process could not build its environment: {problem} This process "
+                    "could: what only this one has patched or changed is not there. A function "
+                    "that builds the environment, in a module that can be imported, does the same "
+                    "everywhere."
+                )
+        return died_at_start("the evaluation")
 
     def send(self, actions: np.ndarray, seeds: np.ndarray) -> None:
         """Starts a step of every environment: a chunk of actions, or an episode from its seed.
@@ -163,4 +173,9 @@ class Workers:
     def close(self) -> None:
         """Ends the processes, whatever they are doing."""
         self._kill()
+        self._forget()
+
+    def _forget(self) -> None:
         self._marks_file.close()
+        for maker in self._makers:
+            maker.forget_problem()

@@ -172,4 +172,5 @@ def _as_json(tables: Sequence[Crossing]) -> list[dict[str, Any]]:
 
 
 def _options(played: Evaluation | Tuning) -> dict[str, Any]:
-    return {"replan": played.replan, "workers": played.workers, "timeout": played.timeout}
+    names = ("replan", "max_episode_steps", "success_at", "rescale", "workers", "timeout")
+    return {name: getattr(played, name) for name in names}

@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .._checks import as_positive_int
 from ..data import dataset_name, is_goal_conditioned
@@ -24,12 +24,16 @@ class Evaluation:
 
     - `conditions`: what is compared: tables of methods and weights.
     - `episodes`: of each condition, task, training setting and training seed.
-    - `replan`, `workers`, `timeout`: as in `flowguide.evaluate.evaluate`.
+    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`, `timeout`: as in
+        `flowguide.evaluate.evaluate`.
     """
 
     conditions: tuple[Crossing, ...]
     episodes: int
     replan: int | None = None
+    max_episode_steps: int | None = None
+    success_at: Literal["end", "any"] = "end"
+    rescale: bool = False
     workers: int | None = None
     timeout: float = 120.0
 
@@ -42,13 +46,17 @@ class Tuning:
 
     - `candidates`: what is chosen from: tables of methods and weights.
     - `validation_episodes`, `test_episodes`: to choose on and to report, of each training seed.
-    - `replan`, `workers`, `timeout`: as in `flowguide.evaluate.evaluate`.
+    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`, `timeout`: as in
+        `flowguide.evaluate.evaluate`.
     """
 
     candidates: tuple[Crossing, ...]
     validation_episodes: int = 32
     test_episodes: int = 50
     replan: int | None = None
+    max_episode_steps: int | None = None
+    success_at: Literal["end", "any"] = "end"
+    rescale: bool = False
     workers: int | None = None
     timeout: float = 120.0
 
@@ -208,7 +216,7 @@ def _conditions(table: Any, key: str, where: str) -> tuple[Crossing, ...]:
 
 
 def _check_counts(record: Any, names: Sequence[str], where: str) -> None:
-    for name in (*names, "replan", "workers"):
+    for name in (*names, "replan", "max_episode_steps", "workers"):
         if getattr(record, name) is not None:
             as_positive_int(f"{name} in {where}", getattr(record, name))
     if not record.timeout > 0:

@@ -1,4 +1,3 @@
-import hashlib
 import logging
 import os
 import shutil
@@ -6,12 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import equinox as eqx
 import jax
 import numpy as np
 
 from .._checks import as_positive_int
-from .._save import named_arrays
+from .._save import hash_of, is_array, named_arrays
 
 State = TypeVar("State")
 
@@ -55,7 +53,7 @@ class Checkpoints:
     def save(self, step: int, state: Any) -> bool:
         """Writes a state; False, and a sentence, where that was not possible."""
         arrays = {name: np.asarray(array) for name, array in named_arrays(state)}
-        about = {"sha256": _hash(arrays), "arrays": _described(arrays)}
+        about = {"sha256": hash_of(arrays), "arrays": _described(arrays)}
         before = self.latest
         args = self._args
         items = args.Composite(state=args.StandardSave(arrays), about=args.JsonSave(about))
@@ -91,7 +89,7 @@ class Checkpoints:
                 arrays, wanted, found = {}, _described(expected), about["arrays"]
                 if found == wanted:
                     arrays = self._read(step, state=self._args.StandardRestore(expected))["state"]
-                    if _hash({n: np.asarray(arrays[n]) for n in expected}) != about["sha256"]:
+                    if hash_of({n: np.asarray(arrays[n]) for n in expected}) != about["sha256"]:
                         raise ValueError("its arrays do not have the hash written with them")
             except Exception as error:  # Whatever a damaged file makes orbax raise.
                 if isinstance(error, (PermissionError, MemoryError)) or "EXHAUSTED" in str(error):
@@ -112,7 +110,7 @@ class Checkpoints:
                 )
             leaves, structure = jax.tree.flatten(like)
             restored = iter(arrays[name] for name in expected)
-            filled = [next(restored) if eqx.is_array(leaf) else leaf for leaf in leaves]
+            filled = [next(restored) if is_array(leaf) else leaf for leaf in leaves]
             return step, jax.tree.unflatten(structure, filled)
         return None
 
@@ -142,14 +140,6 @@ class Checkpoints:
 
 def _described(arrays: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"{x.dtype}{list(x.shape)}" for name, x in arrays.items()}
-
-
-def _hash(arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name, array in arrays.items():
-        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
-    return digest.hexdigest()
 
 
 def _last_good(step: int | None) -> str:

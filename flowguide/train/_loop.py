@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
 
 from .._checks import as_positive_int
+from .._random import seed_key
 from ..data import AbstractSampler, SliceStream
 from ._best import Best, init_best, keep_better
 from ._learner import AbstractLearner
@@ -246,7 +247,7 @@ def validate(
 
         return (_vmap(of_state) if seeds else of_state)(state)
 
-    keys = jr.split(jr.key(0), VALIDATION_BATCHES)
+    keys = jr.split(seed_key(0), VALIDATION_BATCHES)
     found = jax.lax.map(lambda key: of_batch(state, key), keys)
     return jax.tree.map(lambda x: x.mean(axis=0), found)
 

@@ -17,7 +17,9 @@ import numpy as np
 from .._files import replace_file
 from .._locks import locked
 from .._progress import progress_bar
-from .._save import FINISHED_FILE, save, seed_folder
+from .._random import seed_key
+from .._run_folder import FINISHED_FILE, seed_folder
+from .._save import save
 from .._versions import versions
 from ..data import is_goal_conditioned, SliceStream
 from ._checkpoints import Checkpoints
@@ -94,7 +96,9 @@ def run(
     learner = make_learner(
         settings, data.example, (frozen.policy, frozen.critic), stacked=claim["stacked"]
     )
-    key: Any = jnp.stack([jr.key(seed) for seed in seeds]) if len(seeds) > 1 else jr.key(seeds[0])
+    key: Any = (
+        jnp.stack([seed_key(seed) for seed in seeds]) if len(seeds) > 1 else seed_key(seeds[0])
+    )
     watched = watched_losses(settings)
     state = init(learner, key, keep_best=watched)
     out.mkdir(parents=True, exist_ok=True)
@@ -249,7 +253,7 @@ def _models(
 
 def _some_observations(data: Data) -> jax.Array:
     """Of the validation data, for what is measured later: it needs no dataset then."""
-    batch = data.validation.sample(jr.key(0), NUM_OBSERVATIONS)
+    batch = data.validation.sample(seed_key(0), NUM_OBSERVATIONS)
     batches = batch if isinstance(batch, dict) else {"all": batch}
     # Of goal-conditioned learners each has goals of its own: those that the policy is asked for.
     return batches.get("policy", next(iter(batches.values()))).observation

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import tyro
 
 from .._checks import as_positive_int, as_shape, is_int
+from .._random import as_seed
 from ..data import is_goal_conditioned
 from ._metrics import Tracker
 
@@ -176,10 +177,11 @@ def _check_numbers(settings: Settings) -> None:
     for name in counts.split():
         as_positive_int(name, getattr(settings, name))
     as_shape("hidden", settings.hidden)
-    for name in ("seed", "warmup_steps"):
-        value = getattr(settings, name)
-        if not is_int(value) or value < 0:
-            raise ValueError(f"{name} must be an integer of at least 0, got {value!r}.")
+    as_seed("seed", settings.seed, settings.seeds)
+    if not is_int(settings.warmup_steps) or settings.warmup_steps < 0:
+        raise ValueError(
+            f"warmup_steps must be an integer of at least 0, got {settings.warmup_steps!r}."
+        )
     ranges = {
         "discount": (0, 1, "[0, 1]"),
         "expectile": (1e-9, 1 - 1e-9, "(0, 1)"),

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._save import ARRAYS_FILE, load, seeds_of
+from .._fingerprint import fingerprint
+from .._run_folder import seeds_of
+from .._save import load
 from ..data import (
     AbstractSampler,
     CRITIC_GOALS,
@@ -148,9 +150,7 @@ def load_frozen(settings: Settings) -> Frozen:
         raise ValueError(f"{folder} holds no policy.")
     if settings.critic == "robust" and critic is None:
         raise ValueError(f"--critic robust learns from a critic, and {folder} holds none.")
-    files = [folder / ARRAYS_FILE, *folder.glob(f"seed_*/{ARRAYS_FILE}")]
-    found = next(file for file in files if file.is_file())
-    return Frozen(policy, critic, hashlib.sha256(found.read_bytes()).hexdigest())
+    return Frozen(policy, critic, fingerprint(policy, critic))
 
 
 def check_frozen(settings: Settings, frozen: Frozen, dataset: Dataset) -> None:

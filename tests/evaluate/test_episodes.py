@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import json
+import math
 import random
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import flowguide as fg
+from flowguide._versions import versions
 from flowguide.evaluate import (
     _conditions,
     Condition,
@@ -196,16 +198,18 @@ def test_results_survive_the_file(tmp_path):
     found = read_episodes(file)
     assert found == sorted(episodes, key=lambda episode: episode.key)
     # Equal conditions have equal labels: the rest as well.
+    now = {"versions": versions()}
     assert list(map(dataclasses.asdict, found)) == [
-        dataclasses.asdict(e) for e in sorted(episodes, key=lambda episode: episode.key)
+        dataclasses.asdict(e) | now for e in sorted(episodes, key=lambda episode: episode.key)
     ]
     line = json.loads(file.read_text().splitlines()[0])
     fields = "label curve weight unit guidance train_seed episode_seed success return length task"
     fields += " training model replan goal steps cost dropped error versions"
+    fields += " max_episode_steps success_at rescale doubts"
     assert sorted(line) == sorted(fields.split())
     assert line["cost"] == dataclasses.asdict(COST) and line["dropped"] == 0.25
-    versions = "flowguide jax equinox diffrax ogbench mujoco".split()
-    assert sorted(line["versions"]) == sorted(versions)
+    packages = "flowguide jax equinox diffrax ogbench mujoco".split()
+    assert sorted(line["versions"]) == sorted(packages)
     # A killed process leaves half a line.
     whole = file.read_text()
     file.write_text(whole[:-5])
@@ -257,8 +261,8 @@ def test_curves_of_best_of_n():
 
 
 @given(
-    st.builds(
-        Episode,
+    # Not `builds`: what checks the types of a tuple draws from Python's generator.
+    st.tuples(
         st.sampled_from(list(RATES)),
         st.integers(0, 9),
         st.integers(0, 10**7),
@@ -275,12 +279,52 @@ def test_curves_of_best_of_n():
         st.none() | st.integers(1, 100),
         st.none() | st.builds(fg.Cost, *[st.integers(0, 999)] * 4),
         st.none() | st.floats(0, 1),
+        st.none() | st.integers(1, 9),
+        st.sampled_from(["end", "any"]),
+        st.booleans(),
+        st.lists(st.text()).map(tuple),
+        st.just({"jax": "0.1", "mujoco": None}),
     )
 )
-def test_every_episode_is_a_line(episode):
+def test_every_episode_is_a_line(fields):
+    episode = Episode(*fields)
     text = episode.to_json()
     assert "\n" not in text
     assert dataclasses.asdict(Episode.from_json(text)) == dataclasses.asdict(episode)
+
+
+def a_line(**changed):
+    line = json.loads(Episode(Condition(), 0, 1, True, -1.0, 5).to_json())
+    return json.dumps(line | changed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{a_line()}\n{a_line(episode_seed=2)}",  # An editor took the last newline away.
+        f"{a_line()}\n\n{a_line(episode_seed=2)}\n  \n",
+        f"\ufeff{a_line()}\r\n{a_line(episode_seed=2)}\r\n",
+    ],
+)
+def test_what_editors_do_to_a_file_loses_nothing(tmp_path, text):
+    file = tmp_path / "results.jsonl"
+    file.write_bytes(text.encode())
+    assert [episode.episode_seed for episode in read_episodes(file)] == [1, 2]
+
+
+def test_a_return_that_was_not_finite_is_read(tmp_path):
+    file = tmp_path / "results.jsonl"
+    file.write_text(a_line(**{"return": None, "error": "diverged"}) + "\n")
+    (found,) = read_episodes(file)
+    assert math.isnan(found.episode_return) and found.error == "diverged"
+
+
+@pytest.mark.parametrize("line", ["null", "[1]", '"text"', "7", a_line(success="False"), "{}"])
+def test_what_is_no_episode_is_named(tmp_path, line):
+    file = tmp_path / "results.jsonl"
+    file.write_text(f"{a_line()}\n{line}\n")
+    with pytest.raises(ValueError, match="results.jsonl, line 2, is no episode"):
+        read_episodes(file)
 
 
 def test_what_results_say_needs_no_guidance():

@@ -1,0 +1,55 @@
+"""Whether an episode follows from its seed: one is played twice."""
+
+import dataclasses
+from collections import deque
+
+from ._episodes import Episode
+from ._group import Slot
+
+DOUBT = (
+    "An episode does not follow from its seed: played twice, {key} gave {first} and {second}. So "
+    "episodes are no pairs, and results depend on the number of workers. Running statistics in a "
+    "wrapper do that, a generator that reset(seed=...) does not seed, or a machine that rounds in "
+    "more ways than one."
+)
+
+
+class Twice:
+    """Puts the first episode of a queue into it once more, and compares what it gives.
+
+    **Attributes:**
+
+    - `doubt`: a sentence, once both have been played and differ; else None.
+    """
+
+    def __init__(self, queue: deque[Slot]):
+        self.doubt: str | None = None
+        self._first: Slot | None = None
+        self._again: Slot | None = None
+        self._found: list[Episode] = []
+        # A single episode has no partner that it could be paired with.
+        if len(queue) > 1:
+            self._first = queue[0]
+            self._again = dataclasses.replace(queue[0])
+            # Others have been played by then, on whose traces it may depend; and more are to come,
+            # so that nobody waits for it alone.
+            queue.insert(max(len(queue) // 2, 1), self._again)
+
+    def is_counted(self, slot: Slot, episode: Episode) -> bool:
+        """Looks at an episode that ended, and says whether it is a result."""
+        if slot is self._first or slot is self._again:
+            self._found.append(episode)
+            if len(self._found) == 2:
+                self._compare(*self._found)
+        return slot is not self._again
+
+    def _compare(self, one: Episode, other: Episode) -> None:
+        if one.error is None and other.error is None and _outcome(one) != _outcome(other):
+            key = f"{one.condition}, episode seed {one.episode_seed}"
+            self.doubt = DOUBT.format(key=key, first=_outcome(one), second=_outcome(other))
+
+
+def _outcome(episode: Episode) -> str:
+    return (
+        f"(success {episode.success}, length {episode.length}, return {episode.episode_return!r})"
+    )

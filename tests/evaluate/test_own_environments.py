@@ -1,0 +1,381 @@
+"""What environments of others do, and what evaluation makes of it."""
+
+import dataclasses
+import functools
+import random
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import flowguide as fg
+from flowguide import _environments
+from flowguide.evaluate import Agent, evaluate
+from flowguide.evaluate._player import make_environment, name_of
+from flowguide.evaluate._rules import as_action
+
+from ..helpers import without_typechecker
+
+LENGTH = 6
+
+
+class Plain(gymnasium.Env):
+    """Six steps, of which each is told what it says."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float64)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def __init__(self, **told):
+        self.told = told
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps, self.actions = 0, []
+        return self.np_random.normal(size=3), {}
+
+    def step(self, action) -> Any:
+        self.steps += 1
+        self.actions.append(action)
+        return np.zeros(3), float(action[0]), False, self.steps == LENGTH, self.info()
+
+    def info(self):
+        if "successes" in self.told:
+            return {self.told.get("key", "success"): self.told["successes"][self.steps - 1]}
+        return {"success": self.told["success"]} if "success" in self.told else {}
+
+
+def value_is(value, key="success"):
+    return functools.partial(Plain, successes=[value] * LENGTH, key=key)
+
+
+@functools.cache
+def agent(low=-1.0, high=1.0, value=0.25):
+    def velocity(t, a, o):
+        return (value - a) / jnp.maximum(1 - t, 0.1)
+
+    return Agent(fg.FlowPolicy(velocity, (2,), num_steps=2, low=low, high=high))
+
+
+def play(environment, *seeds, of=None, **options):
+    return evaluate(
+        *(of or agent(), environment, {"unguided": None}, seeds or (1,)), workers=2, **options
+    )
+
+
+@pytest.mark.parametrize("value", [True, 1, 1.0, np.bool_(True), np.float32(1), np.array([True])])
+@pytest.mark.parametrize("key", ["success", "is_success"])
+def test_a_success_is_read(value, key):
+    (episode,) = play(value_is(value, key))
+    assert episode.success is True and episode.error is None
+
+
+@pytest.mark.parametrize("value", [False, 0, 0.0, np.array([False])])
+def test_a_failure_is_read(value):
+    (episode,) = play(value_is(value))
+    assert episode.success is False and episode.error is None
+
+
+@pytest.mark.parametrize(
+    "value", [{"task": False}, [False, True], np.nan, "False", None, 2, "", [], 0.5]
+)
+def test_what_is_no_boolean_is_an_error_of_its_episode(value):
+    (episode,) = play(value_is(value))
+    assert episode.error is not None and episode.success is None
+    assert "info['success'] must be True or False, got" in episode.error
+    assert repr(value) in episode.error
+
+
+def test_solved_at_the_end_or_at_any_step():
+    fickle = functools.partial(Plain, successes=[False, False, True, False, False, False])
+    (end,) = play(fickle)
+    (any_step,) = play(fickle, success_at="any")
+    assert (end.success, end.success_at) == (False, "end")
+    assert (any_step.success, any_step.success_at) == (True, "any")
+    message = "success_at must be 'end' or 'any', got 'some'"
+    with without_typechecker(), pytest.raises(ValueError, match=message):
+        play(fickle, success_at="some")
+    with pytest.raises(ValueError, match="other rules: success_at 'end' there, 'any' here"):
+        play(fickle, success_at="any", finished=[end])
+
+
+class Endless(Plain):
+    def step(self, action) -> Any:
+        return np.zeros(3), 0.0, False, False, {"success": True}
+
+
+def test_an_episode_that_does_not_end(monkeypatch):
+    (episode,) = play(Endless)
+    assert episode.error == (
+        "the episode has not ended after 10,000 steps: max_episode_steps says where it does"
+    )
+    (episode,) = play(Endless, max_episode_steps=7)
+    assert (episode.error, episode.length, episode.success) == (None, 7, True)
+    assert episode.max_episode_steps == 7
+    with pytest.raises(ValueError, match="max_episode_steps must be an integer of at least 1"):
+        play(Endless, max_episode_steps=0)
+
+
+def test_a_limit_can_be_longer_than_the_environments_own():
+    of = Agent(fg.FlowPolicy(lambda t, a, o: -a, (1,), num_steps=1, low=-2.0, high=2.0))
+    (own,), (longer,) = (
+        play("Pendulum-v1", of=of, max_episode_steps=limit) for limit in (None, 230)
+    )
+    assert (own.length, longer.length) == (200, 230)
+
+
+class Odd(Plain):
+    """Observes something else than it says."""
+
+    def step(self, action) -> Any:
+        *_, info = super().step(action)
+        wrong = self.told["wrong"] if self.steps == 3 else np.zeros(3)
+        return wrong, 0.0, False, self.steps == LENGTH, info
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shape"), [(np.zeros(4), r"(4,)"), (np.zeros((3, 1)), "(3, 1)"), (0.0, "()")]
+)
+def test_an_observation_of_another_shape_is_an_error_of_its_episode(wrong, shape):
+    (episode,) = play(functools.partial(Odd, wrong=wrong))
+    assert episode.error == (f"the observation of step 3 has the shape {shape}, and its space (3,)")
+
+
+class Nested(Plain):
+    observation_space = gymnasium.spaces.Dict(
+        {"arm": Plain.observation_space, "pair": gymnasium.spaces.Tuple([Plain.observation_space])}
+    )
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.told.get("first", {"arm": np.zeros(3), "pair": (np.zeros(3),)}), {}
+
+    def step(self, action) -> Any:
+        *_, info = super().step(action)
+        last = {"arm": np.zeros(3), "pair": (np.zeros(2),)}
+        return last, 0.0, False, self.steps == LENGTH, info
+
+
+def test_observations_in_parts_are_checked():
+    of = Agent(fg.FlowPolicy(lambda t, a, o: a + o["arm"][:2] + o["pair"][0][:2], (2,)))
+    (episode,) = play(Nested, of=of)
+    assert episode.error == "the observation of step 1 has the shape (2,), and its space (3,)"
+    (episode,) = play(functools.partial(Nested, first={"arm": np.zeros(3)}), of=of)
+    assert episode.error is not None and "the observation of the reset has {'arm'}" in episode.error
+
+
+class Quits(Plain):
+    def step(self, action) -> Any:
+        raise self.told["error"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt("window closed"), SystemExit(3)])
+def test_an_environment_that_quits_ends_its_episode_alone(error):
+    played = play(functools.partial(Quits, error=error), 1, 2)
+    assert {episode.error for episode in played} == {f"{type(error).__name__}: {error}"}
+
+
+class Precise(Plain):
+    """Asserts that an action is in its space of float64."""
+
+    action_space = gymnasium.spaces.Box(-np.pi, np.pi, (2,), np.float64)
+
+    def step(self, action) -> Any:
+        assert self.action_space.contains(action), action
+        return super().step(action)
+
+
+def test_an_action_at_the_bound_is_inside():
+    of = agent(-np.pi, np.pi, value=9.0)
+    assert float(np.float32(np.pi)) > np.pi
+    (episode,) = play(Precise, of=of)
+    assert episode.error is None and episode.episode_return == pytest.approx(LENGTH * np.pi)
+    assert as_action(Precise.action_space, np.array([np.pi, -np.pi], np.float32)).dtype == np.float64
+
+
+class Wide(Plain):
+    action_space = gymnasium.spaces.Box(0.0, 5.0, (2,), np.float32)
+
+    def step(self, action) -> Any:
+        assert self.action_space.contains(action), action
+        return super().step(action)
+
+
+def test_a_policy_of_another_range_is_told_and_can_be_rescaled():
+    with pytest.warns(UserWarning, match=r"are in \[-1, 1\], the environment takes \[0, 5\]"):
+        (clipped,) = play(Wide, of=agent(value=-0.5))
+    assert clipped.episode_return == 0 and "actions outside are clipped" in clipped.doubts[0]
+    (mapped,) = play(Wide, of=agent(value=-0.5), rescale=True)
+    assert mapped.episode_return == pytest.approx(LENGTH * 1.25) and not mapped.doubts
+    assert mapped.rescale
+    with pytest.warns(UserWarning, match="some of them are never played"):
+        play(Wide, of=agent(1.0, 2.0))
+    with pytest.raises(ValueError, match="the policy has no bounds"):
+        play(Wide, of=agent(-np.inf, np.inf), rescale=True)
+    # Where they agree, nothing is said, and nothing changes.
+    (same,), (again,) = play(Wide, of=agent(0.0, 5.0)), play(Wide, of=agent(0, 5), rescale=True)
+    assert not same.doubts and same.episode_return == pytest.approx(again.episode_return)
+
+
+def test_chunks_are_rescaled():
+    policy = fg.FlowPolicy(
+        lambda t, a, o: jnp.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]) - a, (3, 2), num_steps=1
+    )
+    (episode,) = play(Wide, of=Agent(policy), rescale=True)
+    assert episode.episode_return == pytest.approx(2 * (0.0 + 5.0 + 2.5))
+
+
+class Remembers(Plain):
+    """Its rewards depend on how often it was reset."""
+
+    resets = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.resets += 1
+        return super().reset(seed=seed)
+
+    def step(self, action) -> Any:
+        observation, reward, *rest = super().step(action)
+        return observation, reward + self.resets, *rest
+
+
+def test_an_environment_that_is_not_its_seeds_is_found_out():
+    with pytest.warns(UserWarning, match="An episode does not follow from its seed: played twice"):
+        played = evaluate(agent(), Remembers, {"unguided": None}, range(4), workers=1)
+    assert len(played) == 4
+    assert all("unguided, episode seed 0 gave" in episode.doubts[0] for episode in played)
+
+
+class Gambles(Plain):
+    """Draws from Python's own generator."""
+
+    def step(self, action) -> Any:
+        observation, reward, *rest = super().step(action)
+        return observation, reward + random.random(), *rest
+
+
+def test_pythons_generator_follows_from_the_seed():
+    one, six = (
+        {
+            e.episode_seed: e.episode_return
+            for e in evaluate(agent(), Gambles, {"unguided": None}, range(6), workers=workers)
+        }
+        for workers in (1, 6)
+    )
+    assert one == six and len(set(one.values())) == 6
+    env = Gambles()
+    with _environments.global_state_kept():
+        _environments.reset(env, 3)
+        first = random.random()
+    state = random.getstate()
+    with _environments.global_state_kept():
+        _environments.reset(env, 3)
+        assert random.random() == first
+    assert random.getstate() == state
+
+
+class Signed(Plain):
+    """A simulation in C++, whose seeds are signed."""
+
+    def reset(self, *, seed=None, options=None):
+        np.array(seed, np.int32)
+        return super().reset(seed=seed)
+
+
+def test_environments_get_seeds_that_are_signed_integers():
+    assert all(episode.error is None for episode in play(Signed, *range(12)))
+    # OGBench's keep theirs, with all 32 bits: those of flowguide 0.1.0.
+    assert not _environments._is_ogbench(Signed())
+    assert _environments._is_ogbench(_environments.make("pointmaze-medium-v0"))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**32, 1.5, True, None, "1"])
+def test_seeds_are_integers_below_two_to_the_31(seed):
+    message = r"episode_seeds must be an integer from 0 to 2\*\*31"
+    with without_typechecker(), pytest.raises(ValueError, match=message):
+        play(Plain, 1, seed)
+
+
+class Named:
+    __name__ = "mine"
+
+    def __call__(self):
+        return Plain()
+
+
+def test_environments_of_one_name_are_told_apart():
+    def near():
+        return Plain()
+
+    makers = [lambda: Plain(success=True), lambda: Plain(success=False), near]
+    makers += [functools.partial(Plain, success=x) for x in (True, False)]
+    names = [name_of(make) for make in makers]
+    assert len(set(names)) == len(names) and name_of(Plain) == "Plain"
+    first = play(makers[3])
+    again = play(makers[4], finished=first)
+    assert [e.success for e in (*first, *again)] == [True, False]
+    assert name_of(Named()) == "mine"
+
+
+def test_an_environment_that_only_this_process_has_registered():
+    gymnasium.register("flowguide-tests/Here-v0", entry_point=lambda **_: Plain(success=True))
+    try:
+        (episode,) = play("flowguide-tests/Here-v0")
+        assert episode.success is True and episode.task == "flowguide-tests/Here-v0"
+    finally:
+        del gymnasium.registry["flowguide-tests/Here-v0"]
+    with pytest.raises(ValueError, match="Nor is it registered with gymnasium"):
+        make_environment("flowguide-tests/Here-v0")
+
+
+class OnlyHere(Plain):
+    """Cannot be built in another process."""
+
+    allowed = False
+
+    def __init__(self, **told):
+        super().__init__(**told)
+        if not self.allowed:
+            raise RuntimeError("no licence in this process")
+
+
+def test_an_environment_that_workers_cannot_build_says_why(monkeypatch):
+    monkeypatch.setattr(OnlyHere, "allowed", True)
+    message = "could not build its environment: RuntimeError: no licence in this process"
+    with pytest.raises(RuntimeError, match=message) as caught:
+        play(OnlyHere)
+    assert "__main__" not in str(caught.value)
+
+
+def test_two_policies_of_one_network_are_two_agents():
+    policy: Any = agent().policy
+    others = [
+        dataclasses.replace(policy, num_steps=3),
+        dataclasses.replace(policy, high=2.0),
+        dataclasses.replace(policy, velocity=lambda t, a, o: 0.5 - a),
+    ]
+    models = {Agent(each).model for each in (policy, *others)}
+    assert len(models) == 4 and Agent(policy).model == agent().model
+    finished = play(Plain)
+    for other in others:
+        with pytest.raises(ValueError, match="that another policy or critic played"):
+            play(Plain, of=Agent(other), finished=finished)
+    assert play(Plain, finished=finished) == []
+
+
+@pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
+def test_noise_is_that_of_the_episode_whatever_the_default_generator(impl):
+    velocity = fg.nn.VelocityMLP(3, (2,), (8,), key=jax.random.key(0))
+    critic = fg.nn.CriticMLP(3, (2,), (8,), key=jax.random.key(1))
+    of = Agent(fg.FlowPolicy(velocity, (2,), num_steps=2), critic)
+    guidances = {"unguided": None, "default": fg.qgf(), "K": fg.posterior(0.1)}
+
+    def returns():
+        played = evaluate(of, Plain, guidances, range(3), workers=1)
+        return {e.key: e.episode_return for e in played}
+
+    with jax.default_prng_impl(impl):
+        found = returns()
+    assert found == returns()
