@@ -1,8 +1,18 @@
+import hashlib
 import os
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+
+def as_file_name(text: str) -> str:
+    """A text as a part of a file's name; two texts never give the same."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("_")
+    if name == text:
+        return name
+    return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}".lstrip("-")
 
 
 def replace_file(file: Path, write: Callable[[Path], Any]) -> None:

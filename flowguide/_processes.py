@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 
 START_METHOD = "forkserver"
@@ -25,7 +25,9 @@ def worker_context() -> BaseContext:
     context = multiprocessing.get_context(START_METHOD)
     multiprocessing.set_forkserver_preload(["flowguide._preload"])
     _forget_missing_script()
-    with _same_imports(), _short_temporary_folder():
+    # The server starts it, too, and it lets interrupts in again.
+    resource_tracker.ensure_running()
+    with _same_imports(), _short_temporary_folder(), without_interrupts():
         forkserver.ensure_running()
     return context
 
@@ -58,6 +60,21 @@ def _same_imports() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """What is started within never sees a Ctrl-C: it would end in the middle of its imports, with
+    a traceback. This process sees it afterwards."""
+    block = getattr(signal, "pthread_sigmask", None)
+    if block is None:  # Not on this operating system.
+        yield
+        return
+    before = block(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        block(signal.SIG_SETMASK, before)
 
 
 @contextmanager

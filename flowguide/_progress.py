@@ -1,14 +1,34 @@
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable
+from typing import Any, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
 
+def make_console(**options: Any) -> "Console":
+    """A console that shows what it is given: no brackets of a path or a label are markup."""
+    from rich.console import Console
+
+    # A terminal without any columns would show nothing.
+    if os.environ.get("COLUMNS", "").strip() == "0":
+        options = {"_environ": {k: v for k, v in os.environ.items() if k != "COLUMNS"}, **options}
+    return Console(markup=False, highlight=False, **options)
+
+
+def teller(console: "Console", indent: str = "") -> Callable[[str], None]:
+    """Shows sentences without wrapping: a line of a log is a line, and paths can be copied."""
+
+    def tell(line: str) -> None:
+        console.print(f"{indent}{line}", soft_wrap=True)
+
+    return tell
+
+
 def progress_bar(unit: str, console: "Console | None" = None, *, shown: bool = True) -> "Progress":
     """A bar with count, speed, time left and a note (the task's field `note`), on standard error
     unless a console is given."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -32,7 +52,9 @@ def progress_bar(unit: str, console: "Console | None" = None, *, shown: bool = T
         MofNCompleteColumn(),
         Speed(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", style="dim", table_column=Column(no_wrap=True)),
-        console=console or Console(stderr=True),
+        TextColumn(
+            "{task.fields[note]}", style="dim", markup=False, table_column=Column(no_wrap=True)
+        ),
+        console=console or make_console(stderr=True),
         disable=not shown,
     )

@@ -73,7 +73,10 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     texts = {HEADER: json.dumps(header)}
-    replace_file(folder / MODEL_FILE, lambda path: save_file(contiguous, path, texts))
+    try:
+        replace_file(folder / MODEL_FILE, lambda path: save_file(contiguous, path, texts))
+    except SafetensorError as error:
+        raise OSError(f"{folder / MODEL_FILE} could not be written: {error}") from error
     for name in (_CONFIG_FILE, _OBSERVATIONS_FILE):
         (folder / name).unlink(missing_ok=True)
 

@@ -100,3 +100,53 @@ def test_train_and_its_errors(tmp_path: Path):
     assert f"flowguide collect pointmaze-medium-stitch-v0 --episodes 200 --out {folder}" in (
         missing.stderr.replace("\n", " ")
     )
+
+
+def test_a_reader_who_goes_away_is_no_error():
+    with subprocess.Popen(
+        [sys.executable, "-m", "flowguide", "evaluate", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait() in (0, 1)
+
+
+@pytest.mark.parametrize("name", ["x [old]", "[/b]", "[bold]y"])
+def test_brackets_in_a_path_are_no_markup(tmp_path: Path, name):
+    key = jax.random.key(0)
+    out, run = tmp_path / name / "results.jsonl", tmp_path / "run"
+    save(run, FlowPolicy(nn.VelocityMLP(3, (1,), (8,), key=key), (1,), low=-2, high=2), None)
+    found = flowguide(
+        *("evaluate", str(run), "--method", "unguided", "--environment", "Pendulum-v1"),
+        *("--episodes", "1", "--out", str(out)),
+        env={**os.environ, "COLUMNS": "0"},
+    )
+    assert found.returncode == 0, found.stderr
+    # A terminal of no width shows it all the same.
+    assert f"The episodes are in {out}" in found.stdout
+    assert "No episode says whether it was a success" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--episodes", "0"), "episodes must be an integer of at least 1, got 0"),
+        (("--first-episode-seed", "-1"), "first_episode_seed must be an integer from 0 to 2**31"),
+        (("--first-episode-seed", "2147483647"), "first_episode_seed must be an integer from 0"),
+        (("--weights", "nan"), "nan"),
+        (("--max-episode-steps", "0"), "max_episode_steps must be an integer of at least 1"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, options, said):
+    key = jax.random.key(0)
+    policy = FlowPolicy(nn.VelocityMLP(3, (1,), (8,), key=key), (1,), low=-2, high=2)
+    save(tmp_path, policy, nn.CriticMLP(3, (1,), (8,), key=key))
+    arguments = ["evaluate", str(tmp_path), "--environment", "Pendulum-v1", "--weights", "0.1"]
+    if "--episodes" not in options:
+        arguments += ["--episodes", "2"]
+    found = flowguide(*arguments, *options, "--out", str(tmp_path / "results.jsonl"))
+    assert found.returncode == 1 and said in found.stderr
+    assert "Traceback" not in found.stderr and not (tmp_path / "results.jsonl").exists()

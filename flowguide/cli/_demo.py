@@ -6,6 +6,7 @@ from typing import Any, TYPE_CHECKING
 
 from .._files import replace_file
 from .._processes import cores
+from .._progress import make_console, teller
 from .._random import as_seed
 from ._terminal import success_table
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ..evaluate import Episode
 
 RUN = "run"
+INDENT = "    "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +108,7 @@ class Demo:
 
 def run(plan: Plan, out: Path, seed: int) -> None:
     """Does what is not done yet, in order: data, training, episodes, report."""
-    from rich.console import Console
-
-    console = Console()
+    console = make_console()
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     _claim(plan, out, as_seed("seed", seed))
@@ -117,7 +117,7 @@ def run(plan: Plan, out: Path, seed: int) -> None:
     folder = _train(plan, out, seed, console)
     episodes = _evaluate(plan, out, folder, console)
     _report(plan, out, episodes, console)
-    console.print(f"Done in {time.perf_counter() - started:.0f} s. Everything is in {out}.")
+    teller(console)(f"Done in {time.perf_counter() - started:.0f} s. Everything is in {out}.")
 
 
 def _claim(plan: Plan, out: Path, seed: int) -> None:
@@ -137,16 +137,16 @@ def _collect(plan: Plan, out: Path, seed: int, console: "Console") -> None:
 
     name = dataset_name(plan.task)
     if (out / f"{name}.npz").exists() and (out / f"{name}-val.npz").exists():
-        console.print(f"[bold]1/4[/] The dataset is there already: {out / name}.npz")
+        _head(console, 1, f"The dataset is there already: {out / name}.npz")
         return
-    console.print(f"[bold]1/4[/] Collecting {plan.collect_episodes} episodes of {name}")
+    _head(console, 1, f"Collecting {plan.collect_episodes} episodes of {name}")
     collect(name, plan.collect_episodes, out, workers=cores(), seed=seed)
 
 
 def _train(plan: Plan, out: Path, seed: int, console: "Console") -> Path:
     from ..train import run, Settings
 
-    console.print(f"[bold]2/4[/] Training a flow policy and a critic, {plan.steps:,} updates")
+    _head(console, 2, f"Training a flow policy and a critic, {plan.steps:,} updates")
     settings = Settings(
         plan.task,
         dataset_dir=out,
@@ -158,35 +158,35 @@ def _train(plan: Plan, out: Path, seed: int, console: "Console") -> Path:
         seed=seed,
         checkpoint_every=plan.steps // 4,
     )
-    return run(settings, out / RUN, tell=_tell(console))
+    return run(settings, out / RUN, tell=teller(console, INDENT))
 
 
 def _evaluate(plan: Plan, out: Path, folder: Path, console: "Console") -> list["Episode"]:
     from ..evaluate import evaluate_runs
 
     guidances = plan.guidances()
-    console.print(
-        f"[bold]3/4[/] Playing {plan.episodes} paired episodes in {len(guidances)} conditions"
-    )
+    _head(console, 3, f"Playing {plan.episodes} paired episodes in {len(guidances)} conditions")
     return evaluate_runs(
         [folder],
         guidances,
         plan.episodes,
         out / "results.jsonl",
         workers=plan.workers,
-        tell=_tell(console),
+        tell=teller(console, INDENT),
     )
 
 
-def _tell(console: "Console") -> Any:
-    return lambda line: console.print(f"    {line}", highlight=False)
+def _head(console: "Console", number: int, sentence: str) -> None:
+    from rich.text import Text
+
+    console.print(Text.assemble((f"{number}/4", "bold"), f" {sentence}"), soft_wrap=True)
 
 
 def _report(plan: Plan, out: Path, episodes: list["Episode"], console: "Console") -> None:
     from ..evaluate import plot_success, summarise
 
-    console.print("[bold]4/4[/] Success, with 95% Wilson intervals")
+    _head(console, 4, "Success, with 95% Wilson intervals")
     console.print(success_table(summarise(episodes)))
     plot_success(episodes, out / "success.png", plan.task)
     for name in ("success.png", "results.jsonl", RUN):
-        console.print(f"    {out / name}")
+        teller(console, INDENT)(str(out / name))

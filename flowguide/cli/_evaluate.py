@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from .._catalogue import CATALOGUE
+from .._progress import make_console, teller
 
 KAPPAS = (1.0, 3.0, 10.0, 30.0, 100.0)
 METHODS = f"Methods: {', '.join(CATALOGUE)}. Those without a weight stand with their defaults."
@@ -114,16 +115,11 @@ class Evaluate:
     file; those that guidance gained or lost first."""
 
     def run(self) -> None:
-        from rich.console import Console
-
         from ..evaluate import evaluate_runs, record_videos, summarise, video_problem
         from ._terminal import success_table
 
-        console = Console()
-
-        def tell(line: str) -> None:
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-
+        console = make_console()
+        tell = teller(console)
         playing = dataclasses.asdict(self.playing)
         guidances = self.guidances.made(self.runs)
         # Before the episodes, which take long; they are played all the same.
@@ -140,7 +136,11 @@ class Evaluate:
             tell=tell,
             **playing,
         )
-        console.print(success_table(summarise(episodes)))
+        found = summarise(episodes)
+        if found:
+            console.print(success_table(found))
+        else:
+            tell("No episode says whether it was a success: the report compares returns.")
         tell(f"The episodes are in {self.out}: `flowguide report {self.out} --out DIR`.")
         if self.videos:
             folder = self.out.parent / "videos"
@@ -173,16 +173,11 @@ class Tune:
     """Episodes of each training seed that test what was chosen."""
 
     def run(self) -> None:
-        from rich.console import Console
-
         from ..evaluate import summarise, tune_runs
         from ._terminal import success_table
 
-        console = Console()
-
-        def tell(line: str) -> None:
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-
+        console = make_console()
+        tell = teller(console)
         tuned = tune_runs(
             self.runs,
             self.guidances.made(self.runs),

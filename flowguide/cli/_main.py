@@ -1,4 +1,8 @@
+import gc
 import inspect
+import multiprocessing
+import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -41,14 +45,34 @@ def parse(arguments: list[str]) -> Any:
 
 def main() -> None:
     """The `flowguide` command: parses, calls the library and prints."""
-    command = parse(sys.argv[1:])
+    is_stopped = False
     try:
-        command.run()
+        try:
+            parse(sys.argv[1:]).run()
+            # All is done: Python's own end is not to be interrupted.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        finally:
+            # Who reads may have gone (`flowguide --help | head`): that shows here, or at the exit.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (ValueError, OSError, ImportError, FloatingPointError, RuntimeError) as error:
         print(f"flowguide: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print(
             "flowguide: stopped; the same command goes on from what is finished.", file=sys.stderr
         )
-        sys.exit(130)
+        is_stopped = True
+    if is_stopped:
+        for process in multiprocessing.active_children():
+            process.kill()
+            process.join()
+        # Without the frames of the interrupt, what they held is given back.
+        gc.collect()
+        sys.stderr.flush()
+        # At once: a program that still runs on the device would meet an interpreter that is taken
+        # down under it, which ends in SIGSEGV.
+        os._exit(130)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import tyro
 
+from .._progress import make_console, teller
 from ._terminal import show_table
 
 
@@ -28,19 +29,13 @@ class Report:
     """Rows of a table that are shown here; the page has all."""
 
     def run(self) -> None:
-        from rich.console import Console
-
         from ..evaluate._report import read_report, write_report
 
-        console = Console()
+        console = make_console()
         if not console.is_terminal:
             # A file has no width: lines as long as the tables.
-            console = Console(width=160)
+            console = make_console(width=160)
         found = read_report(self.files)
         for section in found[1]:
             show_table(console, section.table, self.rows)
-
-        def tell(line: str) -> None:
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-        write_report(found, self.out, tell=tell)
+        write_report(found, self.out, tell=teller(console))

@@ -4,6 +4,8 @@ from typing import Annotated, TYPE_CHECKING
 
 import tyro
 
+from .._progress import make_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -42,12 +44,10 @@ class Sweep:
     """Only show the graph: the jobs, and how many of each kind."""
 
     def run(self) -> None:
-        from rich.console import Console
-
         from ..sweep import dry_run, status
         from ..sweep._board import table
 
-        console = Console()
+        console = make_console()
         if self.dry_run:
             print("\n".join(dry_run(self.plan, self.out)))
             return

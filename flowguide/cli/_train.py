@@ -6,6 +6,7 @@ from typing import Literal
 
 import tyro
 
+from .._progress import make_console, teller
 from ..train._presets import preset
 from ..train._settings import Settings
 
@@ -30,16 +31,9 @@ class Train:
     or small (256x3, discount 0.98, 16,000 steps). `--preset paper --help` shows them."""
 
     def run(self) -> None:
-        from rich.console import Console
-
         from ..train import run
 
-        console = Console()
-
-        def tell(line: str) -> None:
-            # Without wrapping: a line of a log file is a line.
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-
+        tell = teller(make_console())
         run(self.settings, self.out, tell=tell)
         tell(f"Done: flowguide.load({str(self.out)!r}) gives policy and critic.")
 

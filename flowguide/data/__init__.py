@@ -19,6 +19,7 @@ from ._ogbench import (
     ogbench_slices,
 )
 from ._slices import SliceStream
+from ._transitions import from_transitions
 from ._windows import (
     AbstractSampler,
     Batch,
@@ -34,6 +35,7 @@ __all__ = [
     "Dataset",
     "dataset_name",
     "from_arrays",
+    "from_transitions",
     "GoalRatios",
     "GoalWindows",
     "is_goal_conditioned",

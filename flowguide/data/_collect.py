@@ -10,7 +10,7 @@ import numpy as np
 
 from .._checks import as_positive_int
 from .._locks import alone_with
-from .._processes import died_at_start, start_worker, worker_context
+from .._processes import died_at_start, start_worker, without_interrupts, worker_context
 from .._progress import progress_bar
 from .._random import as_seed
 from ._generate import Episode, Generator, Recipe, RECIPES, SUPPORTED
@@ -144,7 +144,10 @@ def _in_processes(
         initializer=start_worker,
     )
     try:
-        yield from pool.map(play, range(total))
+        # A process that is interrupted while it starts would say so in a traceback.
+        with without_interrupts():
+            played = pool.map(play, range(total))
+        yield from played
     except BrokenProcessPool as error:
         raise RuntimeError(f"No file was written. {died_at_start('the collection')}") from error
     finally:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from .._checks import as_bounds
+from .._checks import as_bounds, as_flags
 
 
 class Dataset(eqx.Module):
@@ -77,9 +77,10 @@ def from_arrays(
     **Arguments:**
 
     - `observations`, `actions`, `rewards`, `masks`, `ends`, `goals`: as in `Dataset`. Episodes
-        follow one another; `ends` is true on the last row of each, which holds the final state.
-        Without rewards and masks the dataset has no task; one of them alone is an error. Without
-        `ends`, all rows are one episode.
+        follow one another; `ends` is true on the last row of each, which holds the final state: an
+        episode of T steps has T + 1 rows. Of T rows, `from_transitions` makes them. Without rewards
+        and masks the dataset has no task; one of them alone is an error. Without `ends`, all rows
+        are one episode.
     - `low`, `high`: the bounds of the policy that will be trained. Actions outside them are kept,
         counted and warned of: the policy clips, and cannot reach them.
 
@@ -89,7 +90,8 @@ def from_arrays(
 
     **Raises:**
 
-    `ValueError` for an empty set, arrays that do not fit each other, or values that are not finite.
+    `ValueError` for an empty set, arrays that do not fit each other, values that are not finite, or
+    masks and ends other than 0 or 1.
     """
     given = {
         "observations": (observations, 2),
@@ -106,7 +108,7 @@ def from_arrays(
     num_rows = len(arrays["observations"][0])
     if not num_rows:
         raise ValueError("The dataset is empty.")
-    is_end = np.arange(num_rows) == num_rows - 1 if ends is None else np.asarray(ends, bool)
+    is_end = np.arange(num_rows) == num_rows - 1 if ends is None else as_flags("ends", ends)
     if is_end.shape != (num_rows,):
         raise ValueError(
             f"ends has shape {is_end.shape}: expected one entry for each of the {num_rows} rows of "
@@ -126,6 +128,8 @@ def from_arrays(
             )
     if not is_end[-1]:
         raise ValueError("The last row is not the end of an episode: ends[-1] is False.")
+    if "masks" in arrays:
+        _warn_of_unseen_ends(as_flags("masks", arrays["masks"][0]), is_end)
     _warn_of_actions_outside(arrays["actions"][0], low, high)
     # As they are: `jnp.asarray` runs a compiled copy, which on a GPU waits for what runs there.
     placed = {name: jax.device_put(array) for name, (array, _) in arrays.items()}
@@ -168,6 +172,20 @@ def split_episodes(
         return jax.tree.map(lambda x: jax.device_put(np.asarray(x)[rows]), dataset)
 
     return part(~is_held_back), part(is_held_back)
+
+
+def _warn_of_unseen_ends(masks: np.ndarray, is_end: np.ndarray) -> None:
+    """Data of T rows for T steps look like this: the steps that end the task are in no window."""
+    num_over = int(np.sum(~masks))
+    if num_over and np.all(is_end[~masks]):
+        warnings.warn(
+            f"All {num_over:,} rows where the task is over (masks of 0) are the last of their "
+            "episodes. Such a row holds the final state, and its action and reward are in no "
+            "window: no critic learns of them. If your data have a row for each step and none for "
+            "the final state, as D4RL, robomimic and LeRobot have, use "
+            "flowguide.data.from_transitions.",
+            stacklevel=3,
+        )
 
 
 def _warn_of_actions_outside(actions: np.ndarray, low: object, high: object) -> None:

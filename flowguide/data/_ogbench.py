@@ -1,3 +1,4 @@
+import contextlib
 import difflib
 import functools
 import http.client
@@ -15,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from .. import _environments
+from .._checks import as_flags
 from ._dataset import Dataset, from_arrays
 from ._generate import RECIPES
+from ._npz import npz_header
 
 DEFAULT_DATASET_DIR = "~/.ogbench/data"
 
@@ -233,16 +236,42 @@ def _read(file: Path, *, has_state: bool) -> dict[str, np.ndarray]:
     import ogbench
 
     try:
+        if not zipfile.is_zipfile(file):
+            raise zipfile.BadZipFile("not a zip file")  # noqa: TRY301
         with open(file, "rb") as stream:  # NumPy leaves a damaged file open.
-            return ogbench.load_dataset(stream, compact_dataset=True, add_info=has_state)
+            _check_columns(file)
+            rows = ogbench.load_dataset(stream, compact_dataset=True, add_info=has_state)
+            as_flags("terminals", 1 - rows["valids"])
+            return rows
     except KeyError as error:
         raise ValueError(f"{file} is no OGBench dataset: {error.args[0]}.") from error
+    # What was written by somebody else is as it should be for them: nothing to be deleted.
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{file} is no OGBench dataset: {error}. Expected arrays of numbers: observations (N, "
+            "observation), actions (N, action) and terminals (N,), 1 on the last row of each "
+            "episode. For data in another layout there are flowguide.data.from_arrays and "
+            "flowguide.data.from_transitions."
+        ) from error
     # OGBench does not compare what it downloaded with the announced length.
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(
             f"{file} is damaged, perhaps by a download that was cut off ({error}). Delete it and "
             "download it again."
         ) from error
+
+
+def _check_columns(file: Path) -> None:
+    """What OGBench does not look at: arrays of numbers with one row for each step."""
+    count = None
+    for name, ndim in (("observations", 2), ("actions", 2), ("terminals", 1)):
+        with contextlib.suppress(KeyError):
+            shape, dtype = npz_header(file, name)
+            if dtype.kind not in "biuf":
+                raise ValueError(f"{name} is of {dtype}, which are no numbers")
+            count = shape[0] if count is None and shape else count
+            if len(shape) != ndim or shape[0] != count:
+                raise ValueError(f"{name} has the shape {shape}")
 
 
 @functools.lru_cache(maxsize=1)

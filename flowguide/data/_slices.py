@@ -9,10 +9,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from numpy.lib import format as npy
 
 from .._checks import as_positive_int, is_int
 from ._dataset import Dataset, from_arrays
+from ._npz import npz_header
 from ._windows import AbstractSampler
 
 
@@ -193,12 +193,7 @@ class SliceStream:
 def _count_rows(file: Path) -> int:
     """The number of rows of an npz file's observations, which are not read."""
     try:
-        with zipfile.ZipFile(file) as archive, archive.open("observations.npy") as stream:
-            if npy.read_magic(stream) == (1, 0):
-                shape, _, _ = npy.read_array_header_1_0(stream)
-            else:
-                shape, _, _ = npy.read_array_header_2_0(stream)
-            return shape[0]
+        return npz_header(file, "observations")[0][0]
     except (zipfile.BadZipFile, KeyError, ValueError, IndexError) as error:
         raise ValueError(
             f"The number of rows in {file} cannot be read: {error}. Expected an npz file with an "

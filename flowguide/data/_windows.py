@@ -194,8 +194,12 @@ def discounted_to_go(
     returns = np.array(rewards)
     last = np.flatnonzero(ends)
     lengths = np.diff(last, prepend=-1)
-    # All episodes at once, one step back at a time.
-    for steps_back in range(1, lengths.max()):
-        rows = last[lengths > steps_back] - steps_back
+    # All episodes at once, one step back at a time; the longest first, so that those which have
+    # ended are no longer looked at.
+    order = np.argsort(-lengths, kind="stable")
+    last, lengths = last[order], lengths[order]
+    going = np.searchsorted(-lengths, -np.arange(1, lengths[0]), side="left")
+    for steps_back, count in enumerate(going, start=1):
+        rows = last[:count] - steps_back
         returns[rows] += gamma * masks[rows] * returns[rows + 1]
     return returns

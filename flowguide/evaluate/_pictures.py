@@ -1,6 +1,6 @@
-import re
 from collections.abc import Sequence
 
+from .._files import as_file_name
 from ._compare import Comparison
 from ._conditions import units_of
 from ._drawing import Picture, Styles
@@ -87,4 +87,4 @@ def _title(task: str, training: str) -> str:
 def _file_name(task: str, training: str) -> str:
     """The beginning of the names of its files."""
     parts = [part for part in (short(task), training) if part]
-    return "".join(re.sub(r"[^A-Za-z0-9.-]+", "_", part).strip("_") + "_" for part in parts)
+    return "".join(as_file_name(part) + "_" for part in parts)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import as_positive_int
+from .._files import as_file_name
 from ._act import act, default_batch_size
 from ._agents import Agent
 from ._conditions import Condition, UNGUIDED
@@ -148,7 +148,7 @@ def _shots(folder: Path, chosen: Sequence[tuple[str, list[Episode]]]) -> list[Sh
     folder.mkdir(parents=True, exist_ok=True)
     shots = []
     for change, pairs in chosen:
-        name = re.sub(r"[^A-Za-z0-9.-]+", "_", pairs[0].task)
+        name = as_file_name(pairs[0].task)
         file = folder / f"{name}_seed_{pairs[0].episode_seed}.mp4"
         shots.append(Shot(file, f"{change} by {pairs[1].condition}" if change else "", pairs))
     return shots

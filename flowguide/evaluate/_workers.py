@@ -1,6 +1,8 @@
 """Environments in worker processes, which can die or hang."""
 
+import multiprocessing
 import tempfile
+import threading
 import time
 from multiprocessing.connection import wait
 from typing import Any, NamedTuple, NoReturn
@@ -12,6 +14,9 @@ import numpy as np
 from .._processes import died_at_start, START_METHOD, worker_context
 from ._player import MakePlayer
 from ._players import MakePlayers, NONE
+
+# Seconds, at least: a simulation of MuJoCo takes one or two.
+LONGEST_BUILDING = 300.0
 
 
 class Lost(Exception):
@@ -65,6 +70,18 @@ class Workers:
         self._is_broken = False
         self._marks[:] = NONE
         worker_context()
+        patience = max(10 * self._timeout, LONGEST_BUILDING)
+        before, is_late = set(multiprocessing.active_children()), threading.Event()
+
+        def give_up() -> None:
+            is_late.set()
+            for process in set(multiprocessing.active_children()) - before:
+                process.kill()
+
+        # What builds the environments waits for them without a limit.
+        timer = threading.Timer(patience, give_up)
+        timer.daemon = True
+        timer.start()
         try:
             self._env = gymnasium.vector.AsyncVectorEnv(
                 self._makers,
@@ -73,8 +90,12 @@ class Workers:
             )
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             reason = self._why_not_built()
+            if is_late.is_set():
+                reason = f"A worker process has not built its environment in {patience:g} s."
             self._forget()
             raise RuntimeError(reason) from error
+        finally:
+            timer.cancel()
 
     def _why_not_built(self) -> str:
         for maker in self._makers:

@@ -111,7 +111,7 @@ def read_plan(file: str | os.PathLike) -> Plan:
     if not file.is_file():
         raise FileNotFoundError(f"There is no plan {file}.")
     try:
-        return _parse(tomllib.loads(file.read_text()), file.absolute().parent)
+        return _parse(tomllib.loads(file.read_text(encoding="utf-8-sig")), file.absolute().parent)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 

@@ -9,6 +9,7 @@ from typing import Any, TYPE_CHECKING
 from .._checks import as_positive_int
 from .._files import replace_file
 from .._locks import locked
+from .._progress import make_console
 from ._board import Board, graph_lines
 from ._graph import make_jobs
 from ._jobs import Job
@@ -67,7 +68,7 @@ def sweep(
             raise RuntimeError(f"Another sweep works in {folder}.")
         graph = make_jobs(parsed, folder)
         _keep_plan(Path(plan).expanduser(), folder)
-        with Board(graph, folder, console or _console()) as board:
+        with Board(graph, folder, console or make_console()) as board:
             if slurm:
                 in_slurm = SlurmSweep(graph, folder, _name(folder, slurm=True), parsed.resources)
                 return graph, run_slurm(in_slurm, board, wait=wait, poll=poll)
@@ -154,9 +155,3 @@ def _refuse_beside_slurm(folder: Path) -> None:
             f"{len(queue)} jobs of this sweep are in SLURM's queue: add --slurm, or cancel them "
             f"first with `scancel {numbers}`."
         )
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console()

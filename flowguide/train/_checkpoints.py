@@ -105,8 +105,8 @@ class Checkpoints:
                 raise ValueError(
                     f"The checkpoint at update {step:,} in {self.folder} is of another training "
                     f"state: {names[0]!r} is {found.get(names[0])} there and "
-                    f"{wanted.get(names[0])} here ({len(names)} arrays differ). Another version "
-                    "of flowguide may have written it."
+                    f"{wanted.get(names[0])} here ({len(names)} arrays differ). "
+                    f"{_cause(found, wanted)}"
                 )
             leaves, structure = jax.tree.flatten(like)
             restored = iter(arrays[name] for name in expected)
@@ -140,6 +140,13 @@ class Checkpoints:
 
 def _described(arrays: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"{x.dtype}{list(x.shape)}" for name, x in arrays.items()}
+
+
+def _cause(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    narrow = {k: v.replace("64", "32") for k, v in found.items()}
+    if narrow == {k: v.replace("64", "32") for k, v in wanted.items()}:
+        return "It was written with another jax_enable_x64 (JAX_ENABLE_X64) than this process has."
+    return "Another version of flowguide may have written it."
 
 
 def _last_good(step: int | None) -> str:

@@ -1,3 +1,4 @@
+import atexit
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -160,8 +161,9 @@ def train(
         new, found, bad = advance(
             (learner, sampler, update_keys), state.learner, *numbers, batch_size
         )
+        _running[:] = jax.tree.leaves(bad)
         state = TrainState(jnp.asarray(stop), new, state.best)
-        _refuse_non_finite(bad)
+        _refuse_non_finite(bad, sampler, batch_size)
         sums.append((stop - done, found))
         done = stop
         if done % log_every and done < steps:
@@ -181,6 +183,16 @@ def train(
             validated = {name: np.asarray(value) for name, value in found.items()}
             on_report(Report(done, losses, validated, state))
     return state
+
+
+# Of the updates that were started last: Python must not end while they run, as it would after a
+# Ctrl-C.
+_running: list[Array] = []
+
+
+@atexit.register
+def _wait() -> None:
+    jax.block_until_ready(_running)
 
 
 @eqx.filter_jit(donate="all-except-first")
@@ -266,15 +278,28 @@ def _keep_best(
     return TrainState(state.step, state.learner, best)
 
 
-def _refuse_non_finite(bad: dict[str, Array]) -> None:
+def _refuse_non_finite(bad: dict[str, Array], sampler: AbstractSampler, batch_size: int) -> None:
     for name, found in ((name, np.asarray(value)) for name, value in bad.items()):
         if np.any(found >= 0):
             first = np.min(found[found >= 0])
             seeds = "" if not found.ndim else f", seed {np.flatnonzero(found == first)[0]}"
             raise FloatingPointError(
                 f"The loss {name!r}{_of_learner(name)} is not finite at update {first + 1}{seeds}. "
-                "A smaller learning rate or clipped gradients (optax.clip_by_global_norm) may help."
+                f"{_advice(sampler, batch_size)}"
             )
+
+
+def _advice(sampler: AbstractSampler, batch_size: int) -> str:
+    """What to do about a loss that is not finite: perhaps the data are not, either."""
+    leaves = jax.tree_util.tree_leaves_with_path(sampler.sample(seed_key(0), batch_size))
+    bad = [path for path, leaf in leaves if not np.all(np.isfinite(leaf))]
+    if not bad:
+        return "A smaller learning rate or clipped gradients (optax.clip_by_global_norm) may help."
+    names = ", ".join(jax.tree_util.keystr(path, simple=True, separator=".") for path in bad)
+    return (
+        f"The batches themselves have values that are not finite: {names}. A dataset without "
+        "rewards and masks has no task, so that a policy can learn from it and no critic can."
+    )
 
 
 def _learner_of(loss: str) -> str | None:

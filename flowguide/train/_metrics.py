@@ -42,9 +42,7 @@ class Metrics:
         kept = [line for line in read_metrics(file) if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         replace_file(file, lambda path: path.write_text(text))
-        self._trackers = {
-            name: _TRACKERS[name][1](file.parent, settings, step) for name in trackers
-        }
+        self._trackers = {name: _connected(name, file.parent, settings, step) for name in trackers}
 
     def write(self, step: int, seed: int, values: dict[str, float]) -> None:
         """One line."""
@@ -136,6 +134,16 @@ _TRACKERS = {
     "tensorboard": ("tensorboardX", _tensorboard),
     "trackio": ("trackio", _trackio),
 }
+
+
+def _connected(tracker: Tracker, folder: Path, settings: dict[str, Any], step: int) -> _Connection:
+    try:
+        return _TRACKERS[tracker][1](folder, settings, step)
+    except Exception as error:  # Of a class of its own, such as for a key that is missing.
+        raise RuntimeError(
+            f"{tracker} could not be started: {type(error).__name__}: {error}. Without --track "
+            f"{tracker} training goes on from where it is; metrics.jsonl has every number."
+        ) from error
 
 
 def check_trackers(trackers: Sequence[Tracker]) -> None:

@@ -142,7 +142,7 @@ def run(
                 steps=settings.steps,
                 batch_size=settings.batch_size,
                 key=key,
-                log_every=settings.log_every,
+                log_every=settings.report_every,
                 validation=data.validation,
                 keep_best=watched,
                 state=state,
@@ -218,11 +218,11 @@ def _compare(out: Path, given: dict[str, Any], settings: Settings) -> dict[str, 
         )
     before, after = earlier["steps"], settings.steps
     # The report at an end that is no multiple would be one that a longer run does not have.
-    if before > after or (before < after and before % settings.log_every):
+    if before > after or (before < after and before % settings.report_every):
         raise ValueError(
             f"{out} holds a run of {before:,} steps. It can be prolonged if that is a multiple of "
-            f"log_every ({settings.log_every:,}), and not be made shorter: got {after:,}. Choose "
-            "another --out."
+            f"log_every and checkpoint_every ({settings.report_every:,}), and not be made shorter: "
+            f"got {after:,}. Choose another --out."
         )
     return earlier
 

@@ -1,4 +1,6 @@
 import dataclasses
+import math
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -135,6 +137,19 @@ class Settings:
     track: tuple[Tracker, ...] = ()
     """Trackers that metrics go to, besides metrics.jsonl: wandb, tensorboard, trackio."""
 
+    def __post_init__(self):
+        for name in ("dataset_dir", "frozen"):
+            value = getattr(self, name)
+            # tyro builds settings with a mark where a value is still missing.
+            if isinstance(value, (str, os.PathLike)):
+                object.__setattr__(self, name, Path(value))
+
+    @property
+    def report_every(self) -> int:
+        """Updates between two looks at what is learnt."""
+        intervals = (self.log_every, self.checkpoint_every, self.evaluate_every)
+        return math.gcd(*(interval for interval in intervals if interval is not None))
+
 
 # Critics that are regressed on returns to the end, named as `Windows` names those.
 RETURNS = ("monte_carlo", "success_to_go")
@@ -196,11 +211,15 @@ def _check_numbers(settings: Settings) -> None:
         # Written so that NaN is refused too.
         if value is not None and not low <= value <= high:
             raise ValueError(f"{name} must be {'in ' * (shown[0] in '([')}{shown}, got {value}.")
+    log_every = settings.log_every
     for name in ("checkpoint_every", "evaluate_every"):
         interval = getattr(settings, name)
-        if interval is not None and (interval < 1 or interval % settings.log_every):
+        if interval is None:
+            continue
+        if as_positive_int(name, interval) % log_every and log_every % interval:
             raise ValueError(
-                f"{name} must be a multiple of log_every ({settings.log_every}), got {interval}."
+                f"{name} must be a multiple of log_every ({log_every}), or a part of it, got "
+                f"{interval}."
             )
     if settings.schedule == "cosine" and settings.warmup_steps >= settings.steps:
         raise ValueError(

@@ -396,3 +396,25 @@ def test_rows_that_are_no_episodes(maze):
     rewrite(maze / f"{MAZE}-val.npz", terminals=np.zeros(STEPS, bool))
     with pytest.raises(ValueError, match=f"{MAZE}-val.npz holds no dataset.*ends"):
         load_ogbench(MAZE, maze)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"terminals": np.zeros((12, 1))}, r"terminals has the shape \(12, 1\)"),
+        ({"observations": np.array([{}] * 12)}, "observations is of object, which are no numbers"),
+        ({"terminals": np.full(12, 2.0)}, "terminals must have True or False, or 0 or 1"),
+        ({"actions": np.zeros((11, 2))}, r"actions has the shape \(11, 2\)"),
+    ],
+)
+def test_a_file_of_ones_own_is_not_called_damaged(tmp_path, changed, said):
+    arrays: dict[str, Any] = {
+        "observations": np.zeros((12, 2)),
+        "actions": np.zeros((12, 2)),
+        "terminals": np.arange(12) == 11,
+    }
+    file = tmp_path / "mine.npz"
+    np.savez(file, **{**arrays, **changed})
+    with pytest.raises(ValueError, match=said) as error:
+        load_ogbench_file(MAZE, file)
+    assert "elete" not in str(error.value) and "from_transitions" in str(error.value)

@@ -192,7 +192,8 @@ def test_an_action_at_the_bound_is_inside():
     assert float(np.float32(np.pi)) > np.pi
     (episode,) = play(Precise, of=of)
     assert episode.error is None and episode.episode_return == pytest.approx(LENGTH * np.pi)
-    assert as_action(Precise.action_space, np.array([np.pi, -np.pi], np.float32)).dtype == np.float64
+    box: Any = Precise.action_space
+    assert as_action(box, np.array([np.pi, -np.pi], np.float32)).dtype == np.float64
 
 
 class Wide(Plain):

@@ -31,6 +31,14 @@ def test_other_trackers(settings, tmp_path, monkeypatch, name):
     quiet_run(settings(track=(name,)), tmp_path / "with")
     assert [step for step, _ in seen] == [4, 8] and "seed_0/policy/loss" in seen[0][1]
     assert closed == [True]
+
+    def refuse(**options):
+        raise PermissionError("no key")
+
+    monkeypatch.setattr(stand_in, "init", refuse)
+    message = f"{name} could not be started: PermissionError: no key. Without --track {name}"
+    with pytest.raises(RuntimeError, match=message):
+        quiet_run(settings(track=(name,)), tmp_path / "refused")
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModuleNotFoundError, match=rf"pip install 'flowguide\[{name}\]'"):
         quiet_run(settings(track=(name,)), tmp_path / "without")

@@ -1,6 +1,8 @@
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,11 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from safetensors import SafetensorError
 
 import flowguide as fg
-from flowguide.data import collect
+from flowguide import _save, nn, train
+from flowguide.data import collect, from_arrays, Windows
 from flowguide.train import _recipe, read_metrics
 
+from ..helpers import without_typechecker
 from ..test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
 from .runs import NAME, quiet_run, TASK
 
@@ -230,13 +235,16 @@ def test_what_is_not_finite_stops_and_names_the_last_good_checkpoint(
         (TASK, {"critic": "none", "frozen": Path(".")}, "nothing to learn"),
         (TASK, {"critic": "none", "keep": "best"}, "has none"),
         (TASK, {"checkpoint_every": 6}, r"checkpoint_every must be a multiple of log_every \(4\)"),
+        (TASK, {"checkpoint_every": 3}, r"or a part of it, got 3"),
         (TASK, {"pessimism": 1.0, "num_critics": 1}, "--num-critics of at least 2"),
         (TASK, {"target_best_of_n": 4}, "bootstrapped; it is iql"),
         (TASK, {"critic": "success_to_go", "bootstrap_through_success": True}, "takes them out"),
         (TASK, {"seeds": 0}, "seeds must be an integer of at least 1"),
         (TASK, {"log_every": 0}, "log_every must be an integer of at least 1"),
         (TASK, {"flow_steps": 0}, "flow_steps must be an integer of at least 1"),
-        (TASK, {"seed": -1}, "seed must be an integer of at least 0"),
+        (TASK, {"seed": -1}, r"seed must be an integer from 0 to 2\*\*31 - 1, got -1"),
+        (TASK, {"seed": 2**32}, r"seed must be an integer from 0 to 2\*\*31 - 1, got 4294967296"),
+        (TASK, {"seed": 2**31 - 1, "seeds": 2}, "with 1 more after it"),
         (TASK, {"expectile": 1.5}, r"expectile must be in \(0, 1\), got 1.5"),
         (TASK, {"learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
         (TASK, {"schedule": "cosine", "warmup_steps": 8}, r"less than steps \(8\)"),
@@ -251,6 +259,53 @@ def test_what_cannot_be_is_refused_and_claims_nothing(settings, tmp_path, task, 
         quiet_run(settings(task, **changes), tmp_path)
     # The right command can use the folder.
     assert not (tmp_path / "settings.json").exists()
+
+
+def test_checkpoints_may_be_closer_than_the_lines_of_a_log(settings, tmp_path):
+    quiet_run(settings(checkpoint_every=2, keep_checkpoints=9), tmp_path)
+    found = sorted(int(folder.name) for folder in (tmp_path / "checkpoints").iterdir())
+    assert found == [2, 4, 6, 8]
+
+
+def test_folders_may_be_texts(settings, tmp_path):
+    some = settings()
+    text: Any = str(some.dataset_dir)
+    with without_typechecker():
+        changed = dataclasses.replace(some, dataset_dir=text)
+    assert changed == some and isinstance(changed.dataset_dir, Path)
+
+
+def test_a_critic_of_data_without_a_task_is_told_why(settings):
+    rng = np.random.default_rng(0)
+    dataset = from_arrays(rng.normal(size=(20, 2)), rng.uniform(-1, 1, size=(20, 1)))
+    learner = train.IQL(
+        lambda key: nn.critic_ensemble(2, 2, (1, 1), (8,), key=key),
+        lambda key: nn.ValueMLP(2, (8,), key=key),
+    )
+    message = "batches themselves have values that are not finite: reward, discount.*has no task"
+    with pytest.raises(FloatingPointError, match=message):
+        train.train(learner, Windows(dataset), steps=4, key=jax.random.key(0), batch_size=4)
+
+
+def test_a_full_disk_at_the_end_is_an_error_in_words(settings, tmp_path, monkeypatch):
+    def full(arrays, path, texts):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(_save, "save_file", full)
+    with pytest.raises(OSError, match="model.safetensors could not be written.*No space left"):
+        quiet_run(settings(), tmp_path)
+    monkeypatch.undo()
+    # The last checkpoint is there.
+    told = quiet_run(settings(), tmp_path)
+    assert "Going on from the checkpoint at update 8." in told and fg.load(tmp_path)
+
+
+def test_another_generator_by_default_is_the_same_run(settings, tmp_path):
+    quiet_run(settings(), tmp_path / "a")
+    with jax.default_prng_impl("rbg"):
+        quiet_run(settings(), tmp_path / "b")
+    a, b = (fg.load(tmp_path / name) for name in "ab")
+    assert eqx.tree_equal(a, b)
 
 
 def test_a_frozen_policy_has_to_fit(settings, tmp_path):

@@ -1,0 +1,99 @@
+import warnings
+
+import numpy as np
+from jaxtyping import ArrayLike
+
+from .._checks import as_flags
+from ._dataset import Dataset, from_arrays
+
+
+def from_transitions(
+    observations: ArrayLike,
+    actions: ArrayLike,
+    rewards: ArrayLike | None = None,
+    terminals: ArrayLike | None = None,
+    timeouts: ArrayLike | None = None,
+    next_observations: ArrayLike | None = None,
+    *,
+    low: float | ArrayLike = -1.0,
+    high: float | ArrayLike = 1.0,
+) -> Dataset:
+    """Data of T rows for T steps, without a row for the final state, as a `Dataset`.
+
+    This is the layout of D4RL, robomimic, LeRobot and most replay buffers: each row is a step. In a
+    `Dataset` an episode has one row more, its final state, so that every step is in a window.
+
+    **Arguments:**
+
+    - `observations`: shape `(T, observation)`, before the action.
+    - `actions`: shape `(T, action)`.
+    - `rewards`: shape `(T,)`, of that step; None for data without a task.
+    - `terminals`: shape `(T,)`, true where the step ended the task: nothing follows.
+    - `timeouts`: shape `(T,)`, true where the episode was cut off after the step, though the task
+        went on. The last row is an end, whatever is said of it.
+    - `next_observations`: shape `(T, observation)`, after the action. Without them the final state
+        of an episode that was cut off is not known: its last row then stands for it, so its last
+        action is in no window. After a terminal step nothing has to be known.
+    - `low`, `high`: as in `from_arrays`.
+
+    **Returns:**
+
+    A `Dataset`. In the row of a final state the action repeats the one before it, the reward is 0
+    and the mask 1.
+
+    **Raises:**
+
+    `ValueError` for flags that are not 0 or 1, arrays of other lengths, and what `from_arrays`
+    raises. Warns where an observation after an action is not the one of the next row, though no end
+    is marked: the episode is taken as cut off there.
+    """
+    columns = {"observations": np.asarray(observations), "actions": np.asarray(actions)}
+    count = len(columns["observations"])
+    if rewards is not None:
+        columns["rewards"] = np.asarray(rewards)
+    after = None if next_observations is None else np.asarray(next_observations)
+    flags = {"terminals": terminals, "timeouts": timeouts}
+    lengths = {**columns, "next_observations": after, **flags}
+    for name, values in lengths.items():
+        if values is not None and len(np.asarray(values)) != count:
+            raise ValueError(
+                f"{name} has {len(np.asarray(values))} rows, observations {count}: expected a row "
+                "for each step."
+            )
+    if not count:
+        raise ValueError("The dataset is empty.")
+    is_terminal, is_cut_off = (
+        np.zeros(count, bool) if values is None else as_flags(name, values).reshape(count)
+        for name, values in flags.items()
+    )
+    is_cut_off = is_cut_off | (np.arange(count) == count - 1)
+    if after is not None:
+        is_cut_off = is_cut_off | _jumps(columns["observations"], after, is_terminal | is_cut_off)
+    is_end = is_terminal | is_cut_off
+    # The final states that are known, or that need not be: each becomes a row behind its step.
+    added = np.flatnonzero(is_end if after is not None else is_terminal)
+    final = columns["observations"][added] if after is None else after[added]
+    at = added + 1
+    ends = np.insert(is_end & ~np.isin(np.arange(count), added), at, True)
+    masks = np.insert(np.where(is_terminal, 0.0, 1.0), at, 1.0)
+    placed = {
+        "observations": np.insert(columns["observations"], at, final, axis=0),
+        "actions": np.insert(columns["actions"], at, columns["actions"][added], axis=0),
+    }
+    if rewards is not None:
+        placed |= {"rewards": np.insert(columns["rewards"], at, 0.0), "masks": masks}
+    return from_arrays(**placed, ends=ends, low=low, high=high)
+
+
+def _jumps(observations: np.ndarray, after: np.ndarray, is_end: np.ndarray) -> np.ndarray:
+    """The rows that are not followed by their next observation, and are not said to be an end."""
+    same = np.isclose(after[:-1], observations[1:], rtol=1e-4, atol=1e-6)
+    jumps = np.append(~same.reshape(len(same), -1).all(axis=1), False) & ~is_end
+    if np.any(jumps):
+        warnings.warn(
+            f"In {int(jumps.sum()):,} of {len(is_end):,} rows the next observation is not that of "
+            f"the next row (the first is row {int(np.argmax(jumps))}), and no end is marked there: "
+            "the episode is taken as cut off.",
+            stacklevel=3,
+        )
+    return jumps

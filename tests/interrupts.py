@@ -1,0 +1,152 @@
+"""Ctrl-C at random moments of every command: `python -m tests.interrupts --times 10`.
+
+Each command is started and interrupted as a terminal does it: its whole process group gets SIGINT.
+It must end with 130 and by no signal, leave no process behind, and what was finished whole. Then it
+is run to its end.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+TASK = "pointmaze-medium-navigate-singletask-task1-v0"
+DATASET = "pointmaze-medium-navigate-v0"
+PLAN = f"""
+tasks = ["{TASK}"]
+seeds = [0]
+dataset_dir = "data"
+[train.tiny]
+steps = 400
+log_every = 100
+checkpoint_every = 100
+hidden = [16]
+[[evaluate.conditions]]
+method = ["qgf"]
+weights = [0.1]
+[evaluate]
+episodes = 2
+"""
+# Before this, Python imports: there is no command yet that could be stopped in words.
+IMPORTED = 1.5
+
+
+def commands(folder: Path) -> dict[str, list[str]]:
+    """What is interrupted; each needs what those before it made."""
+    run, results = folder / "run", folder / "results.jsonl"
+    train = ["--steps", "6000", "--log-every", "100", "--checkpoint-every", "500"]
+    return {
+        "collect": ["collect", DATASET, "--episodes", "40", "--out", str(folder / "data")],
+        "train": [
+            *("train", TASK, "--dataset-dir", str(folder / "data"), "--out", str(run)),
+            *(*train, "--hidden", "32", "32"),
+        ],
+        "evaluate": [
+            *("evaluate", str(run), "--weights", "0.1", "--episodes", "6"),
+            *("--out", str(results)),
+        ],
+        "report": ["report", str(results), "--out", str(folder / "report")],
+        "sweep": ["sweep", str(folder / "plan.toml"), "--out", str(folder / "sweep")],
+    }
+
+
+def start(arguments: Sequence[str]) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "flowguide", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def in_session(session: int) -> list[int]:
+    """The processes of a session that are alive."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def interrupt(arguments: Sequence[str], after: float) -> tuple[int | None, str, float]:
+    """The exit code of a command that is interrupted, its output, and how long it took to stop."""
+    process = start(arguments)
+    time.sleep(after)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    began = time.perf_counter()
+    try:
+        output, _ = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    took = time.perf_counter() - began
+    # Workers see within moments that they are alone.
+    deadline = time.monotonic() + 10
+    while (left := in_session(process.pid)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if left:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError(f"{arguments[0]} left the processes {left} behind.")
+    return process.returncode, output, took
+
+
+def check(name: str, arguments: Sequence[str], times: int, seed: int, longest: float) -> str:
+    """Interrupts a command at random moments, and runs it to its end.
+
+    **Returns:**
+
+    A line for people.
+
+    **Raises:**
+
+    `AssertionError` for a wrong exit.
+    """
+    rng = random.Random(f"{name} {seed}")
+    codes, slowest = [], 0.0
+    for _ in range(times):
+        after = rng.uniform(IMPORTED, longest)
+        code, output, took = interrupt(arguments, after)
+        # 0: it was done before.
+        assert code in (130, 0), f"{name} after {after:.2f} s ended with {code}:\n{output}"
+        assert "Traceback" not in output and "Warning" not in output, (
+            f"{name} after {after:.2f} s:\n{output}"
+        )
+        codes.append(code)
+        slowest = max(slowest, took)
+    process = start(arguments)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, f"{name} at last ended with {process.returncode}:\n{output}"
+    return (
+        f"{name}: {codes.count(130)} of {times} interrupted (exit 130), {codes.count(0)} done "
+        f"before; the slowest stopped in {slowest:.1f} s; then it went on to its end"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--longest", type=float, default=12.0)
+    settings = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "plan.toml").write_text(PLAN)
+        for command, arguments in commands(folder).items():
+            print(check(command, arguments, settings.times, settings.seed, settings.longest))
+
+
+if __name__ == "__main__":
+    main()
