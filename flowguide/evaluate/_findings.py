@@ -1,9 +1,11 @@
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ._compare import compare, Comparison
 from ._conditions import Condition, UNGUIDED
 from ._episodes import Episode
+from ._finished import versions_note
 from ._iqm import interquartile_difference, interquartile_mean, Scores
 from ._results import Group, Kind, Results, TunedFolder
 from ._statistics import Estimate
@@ -65,6 +67,7 @@ class Findings:
     - `tuned`: with the comparison of the validation episodes of each.
     - `errors`: the episodes that ended in one.
     - `duplicates`: how many lines count once though they were there twice.
+    - `doubts`: what is doubtful about some of the episodes, in sentences.
     """
 
     compared: list[Compared]
@@ -72,6 +75,7 @@ class Findings:
     tuned: list[tuple[TunedFolder, list[Comparison]]]
     errors: list[Episode]
     duplicates: int
+    doubts: list[str]
 
 
 def find(results: Results) -> Findings:
@@ -85,7 +89,21 @@ def find(results: Results) -> Findings:
         [(tuned, compare(tuned.validation)) for tuned in results.tuned],
         sorted((e for e in played if e.error is not None), key=lambda e: e.key),
         results.duplicates,
+        _doubts(played),
     )
+
+
+def _doubts(episodes: Sequence[Episode]) -> list[str]:
+    counts = Counter(doubt for episode in episodes for doubt in episode.doubts)
+    found = [f"Of {count:,} episodes: {doubt}" for doubt, count in counts.items()]
+    note = versions_note(episodes, _usual_versions(episodes))
+    return found if note is None else [*found, note]
+
+
+def _usual_versions(episodes: Sequence[Episode]) -> dict[str, str | None]:
+    """What played most of the episodes."""
+    counts = Counter(tuple((each.versions or {}).items()) for each in episodes)
+    return dict(counts.most_common(1)[0][0]) if counts else {}
 
 
 def _over_tasks(compared: Sequence[Compared], tuned: Sequence[TunedFolder]) -> list[Tasks]:

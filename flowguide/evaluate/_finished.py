@@ -89,10 +89,10 @@ def versions_note(episodes: Iterable[Episode], here: Mapping[str, str | None]) -
     if not count:
         return None
     found = ", ".join(
-        f"{name} {' and '.join(sorted(versions))} ({here.get(name)} here)"
+        f"{name} {' and '.join(sorted(versions))} (not {here.get(name)})"
         for name, versions in sorted(others.items())
     )
     return (
-        f"{count:,} episodes were played by other versions: {found}. Numbers can be rounded in "
-        "another way there, so pairs of both are no pairs to the last bit."
+        f"{count:,} episodes were played by other versions than the rest: {found}. Numbers can be "
+        "rounded in another way there, so episodes of both are no pairs to the last bit."
     )

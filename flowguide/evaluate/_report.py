@@ -136,6 +136,7 @@ def _introduction(findings: Findings) -> tuple[str, list[str]]:
         )
     if findings.duplicates:
         texts.append(f"{_things(findings.duplicates, 'line')} there twice, counted once.")
+    texts += findings.doubts
     return f"flowguide report: {title}", texts
 
 
@@ -173,6 +174,7 @@ def _summary(findings: Findings, parts: Sequence[Section], images: Sequence[str]
             for each in findings.compared
         ],
         "over_tasks": [dataclasses.asdict(each) for each in findings.tasks],
+        "doubts": findings.doubts,
         "tuned": [
             {
                 "task": tuned.task,

@@ -1,5 +1,6 @@
 """Evaluations of runs: into a file, resumed, and tuned. Pendulum: built at once, and no success."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import flowguide as fg
+from flowguide._locks import alone_with
 from flowguide.evaluate import (
     Condition,
     cross,
@@ -20,6 +22,7 @@ from flowguide.evaluate import (
     evaluate_runs,
     load_agents,
     read_episodes,
+    report,
     summarise,
     tune_runs,
 )
@@ -259,3 +262,52 @@ def test_tuning_chooses_on_other_episodes_than_it_tests(tmp_path):
     with pytest.raises(ValueError, match="no candidate has a weight"):
         tune_runs([run], UNGUIDED, tmp_path / "nothing", **options)
     assert summarise(tuned.test) is not None
+
+
+def aged(file, count, **changed):
+    """The first lines of a file as other versions would have written them."""
+    lines = file.read_text().splitlines()
+    for i in range(count):
+        line = json.loads(lines[i])
+        line["versions"] |= changed
+        lines[i] = json.dumps(line)
+    file.write_text("\n".join(lines) + "\n")
+    return lines[:count]
+
+
+def test_lines_keep_the_versions_that_played_them(tmp_path):
+    run, file, told = save_run(tmp_path / "run"), tmp_path / "episodes.jsonl", []
+    options = {**OPTIONS, "tell": told.append}
+    evaluate_runs([run], UNGUIDED, 2, file, **options)
+    old = aged(file, 2, jax="0.0.1", mujoco=None)
+    told.clear()
+    evaluate_runs([run], UNGUIDED, 4, file, **options)
+    assert told[0].startswith(f"Warning: {file}: 2 episodes were played by other versions")
+    assert "jax 0.0.1 (not " in told[0] and "mujoco None (not " in told[0]
+    assert file.read_text().splitlines()[:2] == old and len(read_episodes(file)) == 4
+    told.clear()
+    page = report([file], tmp_path / "report", tell=told.append)
+    assert any("2 episodes were played by other versions than the rest" in line for line in told)
+    assert "jax 0.0.1" in page.read_text()
+
+
+def test_one_process_plays_into_a_file(tmp_path):
+    run, file = save_run(tmp_path / "run"), tmp_path / "episodes.jsonl"
+    with alone_with(file, "playing into"):
+        with pytest.raises(RuntimeError, match="Another process is playing into"):
+            evaluate_runs([run], UNGUIDED, 2, file, **OPTIONS)
+    evaluate_runs([run], UNGUIDED, 2, file, **OPTIONS)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["episodes.jsonl", "run"]
+
+
+def test_what_is_doubtful_is_told_recorded_and_reported(tmp_path):
+    policy, critic = fg.load(save_run(tmp_path / "run"))
+    fg.save(tmp_path / "run", dataclasses.replace(policy, low=-0.5, high=0.5), critic)
+    file, told = tmp_path / "episodes.jsonl", []
+    evaluate_runs([tmp_path / "run"], UNGUIDED, 2, file, **{**OPTIONS, "tell": told.append})
+    doubt = "The policy's actions are in [-0.5, 0.5], the environment takes [-2, 2]"
+    assert sum(line.startswith(f"Warning: {doubt}") for line in told) == 1
+    assert all(episode.doubts[0].startswith(doubt) for episode in read_episodes(file))
+    told.clear()
+    report([file], tmp_path / "report", tell=told.append)
+    assert any(line.startswith(f"Of 2 episodes: {doubt}") for line in told)
