@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     import gymnasium
 
 
+OLD_GYM = (
+    "expected one of gymnasium's environments. The package shimmy has adapters for those of the "
+    "older gym."
+)
+
+
 def make(name: str, **kwargs: Any) -> "gymnasium.Env":
     """Makes the gymnasium environment of an OGBench dataset or task.
 
@@ -108,7 +114,11 @@ def reset(
         # Environments in C++ have signed seeds.
         env_seed %= 2**31
     with _one_action_space(env.unwrapped, space_seed):
-        return env.reset(seed=env_seed, options=options)
+        found: Any = env.reset(seed=env_seed, options=options)
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
+        kind = f"{len(found)} things" if isinstance(found, tuple) else type(found).__name__
+        raise ValueError(f"reset returned {kind}, and not (observation, info): {OLD_GYM}")
+    return found
 
 
 def _is_ogbench(env: "gymnasium.Env") -> bool:

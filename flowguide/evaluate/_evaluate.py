@@ -16,7 +16,7 @@ from ._cross import check_guidances
 from ._dropped import dropped_note
 from ._episodes import Episode
 from ._finished import check_descriptions, check_same
-from ._group import Group, Slot
+from ._group import Group, Slot, SOLVED
 from ._guided import conditions_of, Guided, put_together
 from ._player import MakePlayer, name_of, player_spaces, spec_of
 from ._rules import bounds_doubt, rescaling, Rules, SuccessAt
@@ -194,6 +194,12 @@ def play(
                         if on_episode is not None:
                             on_episode(episode)
                 group.send(queue)
+    solved = sum(SOLVED in episode.doubts for episode in played)
+    if solved:
+        on_doubt(
+            f"{solved:,} of {len(played):,} episodes were solved when they began: their success "
+            "says nothing of the policy."
+        )
     if twice.doubt is not None:
         on_doubt(twice.doubt)
         played = [dataclasses.replace(e, doubts=(*e.doubts, twice.doubt)) for e in played]

@@ -22,6 +22,8 @@ from ._workers import Lost, Workers
 # How often an episode is tried whose worker dies or hangs.
 MAX_ATTEMPTS = 3
 
+SOLVED = "It was solved when it began: its success says nothing of the policy."
+
 logger = logging.getLogger(__name__)
 
 
@@ -147,6 +149,8 @@ class Group:
                 success = told_success(int(infos["success"][i]))
                 numbers = float(infos["return"][i]), int(infos["length"][i])
                 goal, error = int(infos["goal"][i]) or None, infos["error"][i] or None
+                if infos["solved"][i]:
+                    slot.doubts = (*slot.doubts, SOLVED)
                 episodes.append((slot, slot.episode(success, *numbers, goal, error)))
                 self._slots[i] = None
         return episodes

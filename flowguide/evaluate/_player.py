@@ -98,7 +98,8 @@ class EpisodePlayer(gymnasium.Wrapper):
     @staticmethod
     def _nothing() -> dict[str, Any]:
         # Numbers where they are unknown: a vector of environments makes arrays of them.
-        return {"success": UNKNOWN, "return": 0.0, "length": 0, "goal": 0, "error": ""}
+        numbers = {"return": 0.0, "length": 0, "goal": 0, "solved": False}
+        return {"success": UNKNOWN, **numbers, "error": ""}
 
     def _reset(self, seed: int) -> Any:
         options = None
@@ -107,6 +108,7 @@ class EpisodePlayer(gymnasium.Wrapper):
             goal = seed % tasks + 1
             options, self._found["goal"] = {"task_id": goal}, goal
         observation, info = _environments.reset(self.env, seed, options)
+        self._found["solved"] = bool(self._success_of(info))
         if self._rules.goal_conditioned:
             if "goal" not in info:
                 raise ValueError(f"{self.env} tells no goal: it is not goal-conditioned.")
@@ -126,15 +128,22 @@ class EpisodePlayer(gymnasium.Wrapper):
             if self._done:
                 break
             action = as_action(self._box, single)
-            observation, reward, terminated, truncated, info = self.env.step(action)
-            found["return"] += float(reward)
+            stepped: Any = self.env.step(action)
+            if not (isinstance(stepped, tuple) and len(stepped) == 5):
+                raise ValueError(
+                    f"step returned {len(stepped)} things, and not (observation, reward, "
+                    f"terminated, truncated, info): {_environments.OLD_GYM}"
+                )
+            observation, reward, terminated, truncated, info = stepped
+            reward = np.asarray(reward, np.float64).item()
+            found["return"] += reward
             found["length"] += 1
             self._read_success(info)
             observation = self._with_goal(observation)
             problem = self._problem(observation)
             if problem:
                 return self._fail(f"the observation of step {found['length']} {problem}")
-            if not np.isfinite(float(reward)):
+            if not np.isfinite(reward):
                 return self._fail(f"the reward of step {found['length']} is not finite")
             self._observation = observation
             is_last = found["length"] == self._rules.max_episode_steps
@@ -143,14 +152,18 @@ class EpisodePlayer(gymnasium.Wrapper):
                 self._check_length()
 
     def _read_success(self, info: dict[str, Any]) -> None:
-        # Only what the evaluation reads: a manipulation task's `info` has dozens of arrays.
-        key = next((key for key in SUCCESS_KEYS if key in info), None)
-        if key is None:
+        success = self._success_of(info)
+        if success is None:
             return
-        success = int(as_bool(f"info[{key!r}]", info[key]))
         if self._rules.success_at == "any":
             success = max(success, self._found["success"])
         self._found["success"] = success
+
+    @staticmethod
+    def _success_of(info: dict[str, Any]) -> int | None:
+        # Only what the evaluation reads: a manipulation task's `info` has dozens of arrays.
+        key = next((key for key in SUCCESS_KEYS if key in info), None)
+        return None if key is None else int(as_bool(f"info[{key!r}]", info[key]))
 
     def _check_length(self) -> None:
         if self._found["length"] >= self._longest:

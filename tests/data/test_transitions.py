@@ -139,3 +139,26 @@ def test_arrays_of_other_lengths_are_refused():
         data.from_transitions(**rows, terminals=np.array([0, 1]))
     with pytest.raises(ValueError, match="The dataset is empty"):
         data.from_transitions(np.zeros((0, 2)), np.zeros((0, 2)))
+
+
+def test_the_last_episode_is_kept_though_nobody_marked_its_end():
+    """Some files of D4RL stop in the middle of one."""
+    rows = steps([3, 4])
+    del rows["next_observations"]
+    dataset = data.from_transitions(**rows, terminals=marks([3, 4], [0]))
+    np.testing.assert_array_equal(windows(dataset).reward, rows["rewards"][:-1])
+
+
+def test_episodes_of_one_step():
+    rows = steps([1, 1, 2])
+    dataset = data.from_transitions(**rows, terminals=marks([1, 1, 2], [0, 1, 2]))
+    np.testing.assert_array_equal(windows(dataset).reward, rows["rewards"])
+    assert dataset.num_episodes == 3
+
+
+def test_columns_of_one_number_are_columns():
+    rows = steps([3, 4])
+    flat = data.from_transitions(**rows, terminals=marks([3, 4], [0, 1]))
+    rows["rewards"] = rows["rewards"][:, None]
+    column = data.from_transitions(**rows, terminals=marks([3, 4], [0, 1])[:, None])
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), flat, column))

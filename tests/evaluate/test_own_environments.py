@@ -380,3 +380,59 @@ def test_noise_is_that_of_the_episode_whatever_the_default_generator(impl):
     with jax.default_prng_impl(impl):
         found = returns()
     assert found == returns()
+
+
+class OldGym(Plain):
+    """The interface before gymnasium."""
+
+    def reset(self, *, seed=None, options=None) -> Any:
+        observation, info = super().reset(seed=seed)
+        return observation if self.told.get("reset") else (observation, info)
+
+    def step(self, action) -> Any:
+        observation, reward, done, _, info = super().step(action)
+        return observation, reward, done, info
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"reset": True}, "reset returned ndarray, and not (observation, info)"),
+        ({}, "step returned 4 things, and not (observation, reward, terminated, truncated, info)"),
+    ],
+)
+def test_environments_of_the_older_gym_are_told_so(told, said):
+    (episode,) = play(functools.partial(OldGym, **told))
+    assert episode.error is not None and said in episode.error and "shimmy" in episode.error
+
+
+class Shaped(Plain):
+    """Rewards as arrays of one number, as libraries of tensors give them."""
+
+    def step(self, action) -> Any:
+        observation, reward, *rest = super().step(action)
+        return observation, np.array([reward]), *rest
+
+
+def test_a_reward_may_be_an_array_of_one_number():
+    (episode,) = play(Shaped)
+    assert episode.error is None and episode.episode_return == pytest.approx(LENGTH * 0.25)
+
+
+class Solved(Plain):
+    def reset(self, *, seed=None, options=None):
+        observation, _ = super().reset(seed=seed)
+        return observation, {"success": self.told["at_reset"]}
+
+    def info(self):
+        return {"success": True}
+
+
+def test_what_was_solved_when_it_began_says_nothing():
+    with pytest.warns(UserWarning, match="2 of 2 episodes were solved when they began"):
+        played = play(functools.partial(Solved, at_reset=True), 1, 2)
+    assert all(
+        episode.success and "solved when it began" in episode.doubts[0] for episode in played
+    )
+    (episode,) = play(functools.partial(Solved, at_reset=False))
+    assert episode.success and not episode.doubts

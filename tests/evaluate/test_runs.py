@@ -288,7 +288,7 @@ def test_lines_keep_the_versions_that_played_them(tmp_path):
     told.clear()
     page = report([file], tmp_path / "report", tell=told.append)
     assert any("2 episodes were played by other versions than the rest" in line for line in told)
-    assert "jax 0.0.1" in page.read_text()
+    assert "0.0.1" in page.read_text()
 
 
 def test_one_process_plays_into_a_file(tmp_path):
