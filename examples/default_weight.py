@@ -3,7 +3,7 @@
     python examples/default_weight.py --runs runs/small
 
 plays `qgf` under each rule with the policies and critics of examples/ogbench/small.toml, and prints
-a table: success on each task, over all of them, on the worst, and what an action costs. Started
+a table: success on each task, over all of them, and what an action costs. Started
 again, it plays what is missing.
 """
 
@@ -126,17 +126,14 @@ def rules(some: Any) -> dict[str, Any]:
 def table(found: dict[str, list[Comparison]], costs: dict[str, int]) -> list[str]:
     """The lines of a Markdown table: a condition each, and its success on each task."""
     names = [task.replace("-singletask", "").removesuffix("-v0") for task in found]
-    head = ["condition", *names, "all", "worst", "forward passes"]
+    head = ["condition", *names, "all", "forward passes"]
     lines = [_line(head), _line(["---"] * len(head))]
     by_task = [{str(row.condition): row for row in rows} for rows in found.values()]
     for label in by_task[0]:
         rates: Sequence[Any] = [rows[label].success for rows in by_task]
         solved, count = sum(round(r.rate * r.count) for r in rates), sum(r.count for r in rates)
         cells = [f"{rate.value:.2f} [{rate.low:.2f}, {rate.high:.2f}]" for rate in rates]
-        worst = min(rate.value for rate in rates)
-        lines.append(
-            _line([label, *cells, f"{solved} of {count}", f"{worst:.2f}", str(costs[label])])
-        )
+        lines.append(_line([label, *cells, f"{solved} of {count}", str(costs[label])]))
     return lines
 
 

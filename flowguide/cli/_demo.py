@@ -8,6 +8,7 @@ from .._files import replace_file
 from .._processes import cores
 from .._progress import make_console, teller
 from .._random import as_seed
+from .._weight import DEFAULT_KAPPA
 from ._terminal import success_table
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ class Plan:
     discount: float
     batch_size: int
     steps: int
-    qgf_weights: tuple[float, ...]
-    ood_weights: tuple[float, ...]
-    both_weight: float
+    learning_rate: float
+    target_rate: float
     best_of_n: int
     episodes: int
     workers: int
@@ -41,11 +41,12 @@ class Plan:
         from ..evaluate import cross
 
         best_of_n = [self.best_of_n]
+        # In the unit of the default weight, which is the middle one.
+        local = (DEFAULT_KAPPA / 2, DEFAULT_KAPPA, DEFAULT_KAPPA * 2)
         return {
-            **cross(["qgf"], weights=self.qgf_weights),
-            **cross(["ood"], weights=self.ood_weights),
+            **cross(["qgf", "ood"], local=local),
             **cross(["best_of_n"], best_of_n=best_of_n),
-            **cross(["qgf"], weights=[self.both_weight], best_of_n=best_of_n),
+            **cross(["qgf"], local=[DEFAULT_KAPPA], best_of_n=best_of_n),
         }
 
 
@@ -58,9 +59,8 @@ CUBE = Plan(
     discount=0.98,
     batch_size=256,
     steps=16_000,
-    qgf_weights=(0.05, 0.1, 0.2),
-    ood_weights=(0.05, 0.1, 0.2),
-    both_weight=0.1,
+    learning_rate=3e-4,
+    target_rate=0.005,
     best_of_n=4,
     episodes=40,
     workers=16,
@@ -71,12 +71,12 @@ MAZE = Plan(
     collect_episodes=100,
     horizon=5,
     hidden=(128, 128, 128),
-    discount=0.99,
+    discount=0.995,
     batch_size=256,
-    steps=4_000,
-    qgf_weights=(10.0, 30.0, 100.0),
-    ood_weights=(10.0, 30.0, 100.0),
-    both_weight=30.0,
+    steps=6_000,
+    # So few updates have to reach from the goal to the start.
+    learning_rate=1e-3,
+    target_rate=0.02,
     best_of_n=4,
     episodes=16,
     workers=16,
@@ -88,16 +88,16 @@ class Demo:
     """Shows a frozen flow policy getting better at test time on an OGBench robot task.
 
     Collects a small cube-single-play-v0 dataset, trains a flow policy and a critic, and plays
-    paired episodes: unguided, with qgf and ood at several weights, best of n, and both. Prints a
-    table; writes results.jsonl, success.png, the dataset and the training run. Run again, it reuses
-    what is finished. About 5 minutes on two cores; no network is needed.
+    paired episodes: unguided, with qgf and ood at the default weight, half and twice of it, best of
+    n, and both. Prints a table; writes results.jsonl, success.png, the data and the training run.
+    Run again, it reuses what is finished. About 5 minutes on two cores; no network is needed.
     """
 
     out: Path
     """The folder for everything; made if missing."""
 
     quick: bool = False
-    """The same on pointmaze-medium-navigate-singletask-task1-v0, in about a minute."""
+    """The same on pointmaze-medium-navigate-singletask-task1-v0, in less than a minute."""
 
     seed: int = 0
     """Seed of the data, the training and the episodes."""
@@ -155,8 +155,10 @@ def _train(plan: Plan, out: Path, seed: int, console: "Console") -> Path:
         hidden=plan.hidden,
         batch_size=plan.batch_size,
         discount=plan.discount,
+        learning_rate=plan.learning_rate,
+        target_rate=plan.target_rate,
         seed=seed,
-        checkpoint_every=plan.steps // 4,
+        checkpoint_every=plan.steps // 2,
     )
     return run(settings, out / RUN, tell=teller(console, INDENT))
 
