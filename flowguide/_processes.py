@@ -41,15 +41,20 @@ def _forget_missing_script() -> None:
         del main.__file__
 
 
-@contextmanager
-def _same_imports() -> Iterator[None]:
-    """What is started within imports what this process imports.
+def same_imports() -> dict[str, str]:
+    """The variables of an environment in which Python imports what this process imports.
 
-    By itself the server would look into the working folder first, and a folder `ogbench` that
-    happens to be there would be what workers play.
+    By itself it would look into the working folder first, and a folder `ogbench` that happens to be
+    there would be what is played.
     """
     paths = [os.path.abspath(path) for path in sys.path]
-    wanted = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(paths)}
+
+
+@contextmanager
+def _same_imports() -> Iterator[None]:
+    """What is started within imports what this process imports."""
+    wanted = same_imports()
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+from flowguide.sweep import Job
+from flowguide.sweep._process import JobProcess
+from flowguide.sweep._state import log_file
+
 PLAY = """
 import json
 import jax
@@ -65,3 +69,13 @@ def test_the_environment_of_the_caller_is_not_changed():
     env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     found = run(source, env=env)
     assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_jobs_of_a_sweep_import_what_the_sweep_does(tmp_path, monkeypatch):
+    (tmp_path / "ogbench").mkdir()
+    (tmp_path / "ogbench" / "__init__.py").write_text("raise RuntimeError('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    job = Job("report.", "report", "tests.sweep.fake:imports", {"module": "ogbench"})
+    process = JobProcess(job, tmp_path)
+    assert process.wait() == 0, log_file(tmp_path, job.name).read_text()
+    process.close()

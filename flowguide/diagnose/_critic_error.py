@@ -15,7 +15,8 @@ from .._critic import Critic, value_of
 from .._policy import AbstractPolicy
 from ..evaluate._act import as_float
 from ..evaluate._drawing import add_legend, add_title, finish_axes, new_figure
-from ..evaluate._player import make_environment
+from ..evaluate._player import LONGEST, make_environment
+from ..evaluate._rules import as_action
 from ._means import Means, means
 from ._style import style
 
@@ -136,15 +137,22 @@ def _play(
     observation, _ = _environments.reset(env, seed)
     box: Any = env.action_space
     key = jr.fold_in(key, seed)
-    claimed, returned, factor, decisions = 0.0, 0.0, 1.0, 0
+    declared = env.spec is not None and env.spec.max_episode_steps
+    claimed, returned, factor, decisions, steps = 0.0, 0.0, 1.0, 0, 0
     while True:
         action, value = _choose(policy, critic, as_float(observation), jr.fold_in(key, decisions))
         claimed = float(value) if decisions == 0 else claimed
         decisions += 1
         for single in np.asarray(action).reshape(-1, *box.shape):
-            observation, reward, terminated, truncated, _ = env.step(single)
+            observation, reward, terminated, truncated, _ = env.step(as_action(box, single))
             returned += factor * float(reward)
             factor *= discount
+            steps += 1
+            if steps == LONGEST and not declared:
+                raise ValueError(
+                    f"The episode of seed {seed} has not ended after {LONGEST:,} steps, and the "
+                    "environment declares no limit: wrap it in gymnasium.wrappers.TimeLimit."
+                )
             if terminated or truncated:
                 return claimed, returned, bool(truncated and not terminated)
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .._processes import same_imports
 from ._jobs import Job
 from ._state import log_file
 
@@ -40,6 +41,7 @@ class JobProcess:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env={**os.environ, **same_imports()},
                 # A group of its own, so that its workers end with it and Ctrl-C is up to us.
                 start_new_session=True,
                 text=True,

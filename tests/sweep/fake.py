@@ -1,5 +1,6 @@
 """Jobs that cost nothing, and say in files what became of them."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -19,6 +20,12 @@ def write(out: Path, arguments, cpus: int) -> None:
     del cpus
     with (out / arguments["name"]).open("a") as file:
         file.write(f"{arguments.get('text', '')}\n")
+
+
+def imports(out: Path, arguments, cpus: int) -> None:
+    """Imports what it is told to."""
+    del out, cpus
+    importlib.import_module(arguments["module"])
 
 
 def fail_unless(out: Path, arguments, cpus: int) -> None:
