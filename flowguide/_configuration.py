@@ -102,7 +102,7 @@ def _describe_reduction(reduction: Any, where: str) -> Any:
     if isinstance(reduction, str):
         return reduction
     if type(reduction) is Pessimism:
-        return {"class": "Pessimism", "rho": reduction.rho}
+        return {"class": "Pessimism", "rho": float(reduction.rho)}
     raise ValueError(
         f"{where}.reduction is a callable, which cannot be saved: expected 'min', 'mean' or "
         "flowguide.Pessimism(rho)."

@@ -138,6 +138,8 @@ def _closed_over(function: Any) -> dict[str, Any]:
 
 def _digest_of(function: Any) -> str:
     """Of a function without a name of its own: two of them are told apart by what they do."""
+    from ._fingerprint import fingerprint
+
     parts, asked = [], [function]
     # Functions that it closes over, once each: they may call one another.
     for each in asked:
@@ -148,7 +150,8 @@ def _digest_of(function: Any) -> str:
                 parts.append(f"{name}: {value.__qualname__}")
                 asked += [value] if all(value is not other for other in asked) else []
             else:
-                parts.append(f"{name}={_described(value)}")
+                # All that it holds: of an object that is no dataclass, the description is a name.
+                parts.append(f"{name}={fingerprint(value)}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]
 
 
@@ -168,11 +171,20 @@ def _name_of(value: Any) -> str:
         given = [*map(_described, value.args)]
         given += [f"{k}={_described(v)}" for k, v in sorted(value.keywords.items())]
         return f"partial({', '.join([_name_of(value.func), *given])})"
-    named = getattr(value, "__qualname__", None)
+    if isinstance(value, types.MethodType) and not isinstance(value.__self__, type):
+        from ._fingerprint import fingerprint
+
+        return f"{value.__func__.__qualname__}#{fingerprint(value.__self__)[:6]}"
+    wrapped = getattr(value, "__wrapped__", None)
+    if wrapped is not None and not isinstance(value, types.FunctionType):
+        # Compiled by `jax.jit`.
+        return _name_of(wrapped)
+    named: Any = getattr(value, "__qualname__", None)
     if callable(value) and named is not None:
-        name = named.replace(".<locals>", "")
+        name = str(named).replace(".<locals>", "")
         # What is made inside of a function has its name again and again.
-        is_made = isinstance(value, types.FunctionType) and "<" in named
+        is_function = isinstance(value, types.FunctionType)
+        is_made = is_function and ("<" in named or value.__closure__ is not None)
         return f"{name}#{_digest_of(value)}" if is_made else name
     if callable(value) or dataclasses.is_dataclass(value):
         return type(value).__name__

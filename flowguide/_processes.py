@@ -24,7 +24,7 @@ def worker_context() -> BaseContext:
     """The context of all worker processes. The first call decides what the server imports."""
     context = multiprocessing.get_context(START_METHOD)
     multiprocessing.set_forkserver_preload(["flowguide._preload"])
-    _forget_missing_script()
+    forget_missing_script()
     # The server starts it, too, and it lets interrupts in again.
     resource_tracker.ensure_running()
     with _same_imports(), _short_temporary_folder(), without_interrupts():
@@ -32,7 +32,7 @@ def worker_context() -> BaseContext:
     return context
 
 
-def _forget_missing_script() -> None:
+def forget_missing_script() -> None:
     """A script that came through a pipe (`python - < script`) has a name and no file: processes
     would look for it, find nothing, and die."""
     main = sys.modules["__main__"]

@@ -14,7 +14,7 @@ def make_console(**options: Any) -> "Console":
     # A terminal without any columns would show nothing.
     if os.environ.get("COLUMNS", "").strip() == "0":
         options = {"_environ": {k: v for k, v in os.environ.items() if k != "COLUMNS"}, **options}
-    return Console(markup=False, highlight=False, **options)
+    return Console(markup=False, emoji=False, highlight=False, **options)
 
 
 def teller(console: "Console", indent: str = "") -> Callable[[str], None]:

@@ -77,8 +77,10 @@ def save(
         replace_file(folder / MODEL_FILE, lambda path: save_file(contiguous, path, texts))
     except SafetensorError as error:
         raise OSError(f"{folder / MODEL_FILE} could not be written: {error}") from error
-    for name in (_CONFIG_FILE, _OBSERVATIONS_FILE):
-        (folder / name).unlink(missing_ok=True)
+    # Files of these names can be somebody else's.
+    if _is_first_version(folder / _CONFIG_FILE):
+        for name in (_CONFIG_FILE, _OBSERVATIONS_FILE):
+            (folder / name).unlink(missing_ok=True)
 
 
 def load(folder: str | os.PathLike[str], *, seed: int | None = None) -> tuple[Any, Any]:
@@ -185,6 +187,14 @@ def _read(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarray]]:
     return file, header, arrays
 
 
+def _is_first_version(config: Path) -> bool:
+    try:
+        found = json.loads(config.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("format") == 1 and {"sha256", "policy"} <= {*found}
+
+
 def _old_observations(file: Path) -> dict[str, np.ndarray]:
     if not file.is_file():
         return {}
@@ -219,7 +229,7 @@ def _check_arrays(expected: Mapping[str, Any], arrays: Mapping[str, Any], where:
 def is_array(leaf: Any) -> bool:
     """Whether a leaf holds numbers that are saved: those of NumPy too, which pickled or converted
     networks have."""
-    return isinstance(leaf, (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct))
+    return isinstance(leaf, (jax.Array, np.ndarray, jax.ShapeDtypeStruct))
 
 
 def named_arrays(tree: Any) -> list[tuple[str, Any]]:

@@ -34,10 +34,18 @@ def closure(scale):
     return lambda observation, action: scale * action.sum()
 
 
+def holding(critic):
+    return lambda observation, action: critic.value(observation, action)
+
+
 MAKERS = [
     Scaled,
     lambda x: Scaled(x).value,
     lambda x: functools.partial(scaled, x),
+    lambda x: jax.jit(closure(x)),
+    lambda x: jax.jit(lambda o, a: Scaled(x).value(o, a)),
+    lambda x: functools.partial(Scaled(x).value, None),
+    lambda x: holding(Scaled(x)),
     closure,
     lambda x: {"nested": [Scaled(np.float32(x))]},
     lambda x: jnp.full(3, x),

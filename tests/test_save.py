@@ -161,9 +161,11 @@ def test_files_of_flowguide_0_1_0_are_loaded(tmp_path, key):
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(ValueError, match="observations.npy is damaged"):
         fg.load_observations(tmp_path)
+    whole = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="config.json cannot be read"):
         fg.load(tmp_path)
+    (tmp_path / "config.json").write_text(whole)
     fg.save(tmp_path, policy, critic)
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
     assert same(fg.load(tmp_path)[0], policy)
@@ -276,3 +278,24 @@ def test_a_dimension_may_be_fixed(tmp_path, key):
     loaded = fg.load(tmp_path)[0]
     assert same(loaded, policy)
     assert loaded.from_noise(jnp.zeros(3), jnp.zeros(OBSERVATION_SIZE))[1] == 0.5
+
+
+def test_files_of_others_are_left_alone(tmp_path, key):
+    (tmp_path / "config.json").write_text('{"lr": 0.1}')
+    np.save(tmp_path / "observations.npy", np.zeros(3))
+    fg.save(tmp_path, mlp_policy(key), mlp_critic(key))
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["config.json", "model.safetensors", "observations.npy"]
+    assert fg.load(tmp_path) and (tmp_path / "config.json").read_text() == '{"lr": 0.1}'
+
+
+def test_labels_and_numbers_of_numpy_are_saved(tmp_path, key):
+    network = nn.VelocityMLP(OBSERVATION_SIZE, (3,), HIDDEN, num_labels=2, key=key)
+    velocity = fg.ClassifierFreeVelocity(network, np.int64(1), np.int64(0))  # pyright: ignore[reportCallIssue]
+    members, rho = mlp_critic(key).critics, np.float32(0.5)
+    with without_typechecker():
+        critic = fg.Ensemble(members, fg.Pessimism(rho))  # pyright: ignore[reportArgumentType]
+    fg.save(tmp_path, fg.FlowPolicy(velocity, (3,)), critic)
+    policy, loaded = fg.load(tmp_path)
+    assert (policy.velocity.condition, policy.velocity.null) == (1, 0)
+    assert loaded.reduction.rho == 0.5

@@ -110,6 +110,7 @@ def run(plan: Plan, out: Path, seed: int) -> None:
     """Does what is not done yet, in order: data, training, episodes, report."""
     console = make_console()
     started = time.perf_counter()
+    out = out.expanduser()
     out.mkdir(parents=True, exist_ok=True)
     _claim(plan, out, as_seed("seed", seed))
     console.rule(f"flowguide demo: {plan.task}")

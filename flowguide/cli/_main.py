@@ -51,11 +51,13 @@ def main() -> None:
             parse(sys.argv[1:]).run()
             # All is done: Python's own end is not to be interrupted.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        finally:
-            # Who reads may have gone (`flowguide --help | head`): that shows here, or at the exit.
+        except SystemExit:
             sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        if not _reader_is_gone():
+            print(f"flowguide: {error}", file=sys.stderr)
         sys.exit(1)
     except (ValueError, OSError, ImportError, FloatingPointError, RuntimeError) as error:
         print(f"flowguide: {error}", file=sys.stderr)
@@ -76,3 +78,13 @@ def main() -> None:
         # At once: a program that still runs on the device would meet an interpreter that is taken
         # down under it, which ends in SIGSEGV.
         os._exit(130)
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads what is printed any more (`flowguide --help | head`): so nothing is."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

@@ -54,7 +54,7 @@ class Sweep:
         jobs, found = status(self.plan, self.out) if self.status else self._sweep(console)
         # Without wrapping, so that paths can be copied.
         console.print(table(jobs, found, self.out), highlight=False, soft_wrap=True)
-        report = self.out / "report" / "report.html"
+        report = self.out.expanduser() / "report" / "report.html"
         if report.exists():
             console.print(f"The report is {report}.", highlight=False, soft_wrap=True)
         failed = sum(each.stage in ("failed", "blocked") for each in found.values())

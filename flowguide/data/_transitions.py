@@ -47,11 +47,14 @@ def from_transitions(
     raises. Warns where an observation after an action is not the one of the next row, though no end
     is marked: the episode is taken as cut off there.
     """
-    columns = {"observations": np.asarray(observations), "actions": np.asarray(actions)}
+    columns = {
+        "observations": np.asarray(observations, np.float32),
+        "actions": np.asarray(actions, np.float32),
+    }
     count = len(columns["observations"])
     if rewards is not None:
-        columns["rewards"] = np.asarray(rewards)
-    after = None if next_observations is None else np.asarray(next_observations)
+        columns["rewards"] = np.asarray(rewards, np.float32)
+    after = None if next_observations is None else np.asarray(next_observations, np.float32)
     flags = {"terminals": terminals, "timeouts": timeouts}
     lengths = {**columns, "next_observations": after, **flags}
     for name, values in lengths.items():

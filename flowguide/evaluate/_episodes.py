@@ -10,6 +10,7 @@ from typing import Any
 from .._checks import as_bool
 from .._cost import Cost
 from .._files import replace_file
+from .._json_lines import read_json_lines
 from .._versions import versions
 from ._conditions import Condition, from_first_version
 
@@ -106,7 +107,11 @@ class Episode:
 
     @staticmethod
     def from_json(line: str) -> "Episode":
-        found: dict[str, Any] = json.loads(line)
+        return Episode.from_found(json.loads(line))
+
+    @staticmethod
+    def from_found(found: dict[str, Any]) -> "Episode":
+        """The episode of a line that is read."""
         cost, success = found.get("cost"), found["success"]
         return Episode(
             condition_from(found),
@@ -167,20 +172,10 @@ def read_episodes(file: str | os.PathLike) -> list[Episode]:
     killed process leaves behind: it is left out.
     """
     path = Path(file)
-    if not path.exists():
-        return []
-    *lines, last = path.read_text(encoding="utf-8-sig").split("\n")
     episodes = []
-    for number, line in enumerate([*lines, last], start=1):
-        if not line.strip():
-            continue
+    for number, found in read_json_lines(path, "episode"):
         try:
-            episodes.append(Episode.from_json(line))
-        except json.JSONDecodeError as error:
-            # Only what was cut off in the middle is no JSON and has no end.
-            if number > len(lines):
-                break
-            raise ValueError(f"{path}, line {number}, is no episode: {error!r}") from error
+            episodes.append(Episode.from_found(found))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}, line {number}, is no episode: {error!r}") from error
     return episodes

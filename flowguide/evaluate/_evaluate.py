@@ -178,12 +178,12 @@ def play(
             on_doubt(doubt)
         told = () if rules.rescale or doubt is None else (doubt,)
         queue += (Slot(agent, guided, seed, task, rules, told) for seed in seeds)
-    twice = Twice(queue)
+    # The environments of a few episodes are soon built; a pool's have more to come.
+    workers = min(workers, len(queue)) if pool is None else workers
+    twice = Twice(queue, workers)
     played: list[Episode] = []
     with contextlib.ExitStack() as stack:
         if pool is None:
-            # The environments of a few episodes are soon built; a pool's have more to come.
-            workers = min(workers, len(queue))
             pool = stack.enter_context(Pool())
         groups = [Group(each, batch_size) for each in pool.get(make, workers, timeout)]
         while queue or any(group.is_busy for group in groups):

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
-from gymnasium.vector.utils import concatenate, create_empty_array
+from gymnasium.vector.utils import CloudpickleWrapper, concatenate, create_empty_array
 
 from .. import _environments
 from ._episodes import Episode
@@ -67,6 +67,8 @@ class Film:
     shots: Sequence[Shot] = ()
     frames: int = 80
     size: int = 320
+    # Of an environment that only the starter has registered.
+    spec: CloudpickleWrapper | None = None
 
     def check(self, starter: Starter) -> str | None:
         """Renders one frame, and returns the problem that this met."""
@@ -110,7 +112,7 @@ class Film:
         except (ImportError, RuntimeError) as error:
             return f"mp4 files need ffmpeg ({error}): `pip install 'flowguide[video]'`.", None
         try:
-            camera = make_camera(self.environment, self.size, self.rules)
+            camera = make_camera(self.environment, self.size, self.rules, self.spec)
             _environments.reset(camera, 0)
             return None, camera
         except Exception as error:  # Each backend, and each environment, fails in its own way.
@@ -122,12 +124,15 @@ class Film:
             )
 
 
-def make_camera(environment: str, size: int, rules: Rules = Rules()) -> "Camera":
+def make_camera(
+    environment: str, size: int, rules: Rules = Rules(), spec: CloudpickleWrapper | None = None
+) -> "Camera":
     """The environment, with pictures of that many pixels if it can be told."""
+    known: Any = {"render_mode": "rgb_array", "spec": None if spec is None else spec.fn}
     try:
-        env = make_environment(environment, rules, render_mode="rgb_array", width=size, height=size)
+        env = make_environment(environment, rules, **known, width=size, height=size)
     except TypeError:
-        env = make_environment(environment, rules, render_mode="rgb_array")
+        env = make_environment(environment, rules, **known)
     unwrapped: Any = env.unwrapped
     # MuJoCo's shadows have 4096 x 4096 points: without a GPU they take half of the time, and in a
     # picture of this size nobody sees it. An environment without MuJoCo has no such thing.

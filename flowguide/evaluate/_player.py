@@ -1,6 +1,8 @@
 """What a worker process does: it resets, plays chunks of actions, and reports what goes wrong."""
 
+import contextlib
 import dataclasses
+import functools
 import types
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +14,7 @@ from gymnasium.vector.utils import batch_space, create_empty_array, iterate
 from .. import _environments
 from .._checks import as_bool
 from .._describe import describe
+from .._fingerprint import fingerprint
 from .._random import MAX_SEED
 from ._rules import as_action, Rules
 
@@ -108,7 +111,9 @@ class EpisodePlayer(gymnasium.Wrapper):
             goal = seed % tasks + 1
             options, self._found["goal"] = {"task_id": goal}, goal
         observation, info = _environments.reset(self.env, seed, options)
-        self._found["solved"] = bool(self._success_of(info))
+        # Only steps decide: what a reset says may be that it is not known yet.
+        with contextlib.suppress(ValueError):
+            self._found["solved"] = bool(self._success_of(info))
         if self._rules.goal_conditioned:
             if "goal" not in info:
                 raise ValueError(f"{self.env} tells no goal: it is not goal-conditioned.")
@@ -318,5 +323,11 @@ def name_of(environment: str | Callable[[], gymnasium.Env]) -> str:
     if isinstance(environment, str):
         return environment
     is_function = isinstance(environment, (types.FunctionType, type))
+    is_function |= isinstance(environment, (types.MethodType, functools.partial))
     named = None if is_function else getattr(environment, "__name__", None)
-    return named if isinstance(named, str) else describe([environment])[1:-1]
+    if isinstance(named, str):
+        return named
+    described = describe([environment])[1:-1]
+    if is_function or dataclasses.is_dataclass(environment):
+        return described
+    return f"{described}#{fingerprint(environment)[:6]}" if vars(environment) else described

@@ -181,12 +181,15 @@ def _once(episodes: Sequence[Episode], where: str) -> tuple[list[Episode], int]:
                 f"episode seed {episode.episode_seed}): {_shown(first)} and {_shown(episode)}. "
                 "Report the files apart, or name their --training differently."
             )
+        if set(episode.doubts) - set(first.doubts):
+            doubts = tuple(dict.fromkeys((*first.doubts, *episode.doubts)))
+            found[episode.key] = dataclasses.replace(first, doubts=doubts)
     return list(found.values()), len(episodes) - len(found)
 
 
 def _outcome(episode: Episode) -> str:
-    # As text: a return that is NaN differs from itself. Of what played it, it says nothing.
-    return repr(episode)
+    # As text: a return that is NaN differs from itself. What is doubtful may be known later.
+    return repr(dataclasses.replace(episode, doubts=()))
 
 
 def _shown(episode: Episode) -> str:

@@ -118,4 +118,6 @@ def _range(low: np.ndarray, high: np.ndarray) -> str:
 def as_action(space: gymnasium.spaces.Box, action: np.ndarray) -> np.ndarray:
     """An action in the environment's type, and inside its bounds, from which rounding to float32
     can have taken it."""
-    return np.clip(np.asarray(action).astype(space.dtype), space.low, space.high)
+    # Before the type changes: an integer of one byte would turn -1 into 255.
+    inside = np.clip(np.asarray(action, np.float64), space.low, space.high)
+    return np.clip(inside.astype(space.dtype), space.low, space.high)

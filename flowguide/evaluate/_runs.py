@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from ._evaluate import play, Pool
 from ._finished import check_descriptions, check_same, versions_note
 from ._guided import conditions_of
 from ._rules import Rules, SuccessAt
+from ._twice import is_about_environment
 
 
 def evaluate_runs(
@@ -247,6 +249,10 @@ def _play_alone(
             pool=pool,
         )
     kept |= {episode.key: episode for episode in played}
+    for key in asked if played else ():
+        # What is found out about the environment holds for what was played before, too.
+        new = [d for d in played[0].doubts if is_about_environment(d) and d not in kept[key].doubts]
+        kept[key] = dataclasses.replace(kept[key], doubts=(*kept[key].doubts, *new))
     write_episodes(file, kept.values())
     _tell_errors(played, tell)
     note = dropped_note(played)

@@ -14,6 +14,11 @@ DOUBT = (
 )
 
 
+def is_about_environment(doubt: str) -> bool:
+    """Whether a doubt is the one that `Twice` has."""
+    return doubt.startswith(DOUBT.partition(":")[0])
+
+
 class Twice:
     """Puts the first episode of a queue into it once more, and compares what it gives.
 
@@ -22,7 +27,7 @@ class Twice:
     - `doubt`: a sentence, once both have been played and differ; else None.
     """
 
-    def __init__(self, queue: deque[Slot]):
+    def __init__(self, queue: deque[Slot], workers: int):
         self.doubt: str | None = None
         self._first: Slot | None = None
         self._again: Slot | None = None
@@ -31,9 +36,9 @@ class Twice:
         if len(queue) > 1:
             self._first = queue[0]
             self._again = dataclasses.replace(queue[0])
-            # Others have been played by then, on whose traces it may depend; and more are to come,
-            # so that nobody waits for it alone.
-            queue.insert(max(len(queue) // 2, 1), self._again)
+            # Its environment has played another one by then, on whose traces it may depend. If
+            # there are many, more are to come, so that nobody waits for it alone.
+            queue.insert(max(len(queue) // 2, min(workers, len(queue))), self._again)
 
     def is_counted(self, slot: Slot, episode: Episode) -> bool:
         """Looks at an episode that ended, and says whether it is a result."""

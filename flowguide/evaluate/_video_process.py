@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._processes import start_worker
+from .._processes import forget_missing_script, start_worker
 from ._film import NEEDED, Starter
 
 
@@ -30,6 +30,7 @@ def in_process(
     - `on_message`: called with what it sends.
     - `choose`: answers what it asks.
     """
+    forget_missing_script()
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_run, args=(work, there), daemon=True)

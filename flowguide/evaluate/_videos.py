@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.vector.utils import CloudpickleWrapper
 
 from .._checks import as_positive_int
 from .._files import as_file_name
@@ -18,7 +19,7 @@ from ._episodes import Episode
 from ._film import Film, Shot
 from ._finished import check_descriptions
 from ._guided import Guided, put_together
-from ._player import player_spaces
+from ._player import player_spaces, spec_of
 from ._rules import rescaling, Rules
 from ._runs import load_runs
 from ._statistics import rank
@@ -141,7 +142,12 @@ def _film(runs: Sequence[str | os.PathLike], episode: Episode) -> tuple[Film, Ag
         "any" if episode.success_at == "any" else "end",
         episode.rescale,
     )
-    return Film(episode.task, rules), agent
+    return Film(episode.task, rules, spec=_spec(episode.task)), agent
+
+
+def _spec(environment: str) -> CloudpickleWrapper | None:
+    spec = spec_of(environment)
+    return None if spec is None else CloudpickleWrapper(spec)
 
 
 def _shots(folder: Path, chosen: Sequence[tuple[str, list[Episode]]]) -> list[Shot]:
@@ -170,7 +176,7 @@ def video_problem(
     What `evaluate_runs` raises for runs that it cannot play.
     """
     loaded = load_runs(runs, training, environment)
-    film = Film(loaded.environment)
+    film = Film(loaded.environment, spec=_spec(loaded.environment))
     return in_process(film.check, lambda kind, text: None)
 
 

@@ -107,6 +107,8 @@ def train(
     keep_best: Sequence[str] = (),
     state: TrainState | None = None,
     on_report: Callable[[Report], None] | None = None,
+    stop_every: int | None = None,
+    on_stop: Callable[[int, TrainState], None] | None = None,
 ) -> TrainState:
     """Trains a learner from data on the device: batches are drawn inside one compiled loop.
 
@@ -126,6 +128,10 @@ def train(
         one with the lowest validation loss.
     - `state`: where to go on from, such as a report's state; consumed.
     - `on_report`: called with a `Report` at every multiple of `log_every`, and at the end.
+    - `stop_every`: updates between two calls of `on_stop`, such as for checkpoints; by default
+        `log_every`.
+    - `on_stop`: called with the number of updates and the state, after `on_report` if both are due,
+        and at the end.
 
     **Returns:**
 
@@ -139,7 +145,10 @@ def train(
     steps = as_positive_int("steps", steps)
     batch_size = as_positive_int("batch_size", batch_size)
     log_every = as_positive_int("log_every", log_every)
-    intervals = [log_every, data.every] if isinstance(data, SliceStream) else [log_every]
+    stop_every = log_every if stop_every is None else as_positive_int("stop_every", stop_every)
+    intervals = [log_every, *([] if on_stop is None else [stop_every])]
+    if isinstance(data, SliceStream):
+        intervals.append(data.every)
     if state is not None and keep_best and set(keep_best) != set(state.best):
         raise ValueError(
             f"keep_best={list(keep_best)!r}, but the state keeps {sorted(state.best)}."
@@ -166,7 +175,10 @@ def train(
         _refuse_non_finite(bad, sampler, batch_size)
         sums.append((stop - done, found))
         done = stop
+        is_due = not done % stop_every or done == steps
         if done % log_every and done < steps:
+            if on_stop is not None and is_due:
+                on_stop(done, state)
             continue
         losses, found = _mean(sums), {}
         sums.clear()
@@ -182,6 +194,8 @@ def train(
         if on_report is not None:
             validated = {name: np.asarray(value) for name, value in found.items()}
             on_report(Report(done, losses, validated, state))
+        if on_stop is not None and is_due:
+            on_stop(done, state)
     return state
 
 

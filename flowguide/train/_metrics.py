@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from .._files import replace_file
+from .._json_lines import read_json_lines
 
 Tracker = Literal["wandb", "tensorboard", "trackio"]
 
@@ -81,10 +82,7 @@ def read_metrics(file: str | os.PathLike) -> list[dict[str, Any]]:
     A dictionary for each line, with `step`, `seed` and the losses; none if there is no such file.
     A last line without its end is what a killed process leaves: it is left out.
     """
-    path = Path(file)
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+    return [line for _, line in read_json_lines(Path(file), "line of metrics")]
 
 
 class _Connection(NamedTuple):

@@ -112,7 +112,7 @@ def run(
         if found is not None:
             step, (state, _) = found
             tell(f"Going on from the checkpoint at update {step:,}.")
-        _write_json(out / SETTINGS_FILE, {**claim, "versions": versions()})
+        _write_json(out / SETTINGS_FILE, {**claim, **_versions(out, step, tell)})
         metrics = Metrics(
             out / METRICS_FILE, step=step, trackers=settings.track, settings=claim, tell=tell
         )
@@ -126,14 +126,17 @@ def run(
             speed = (report.step - since[1]) / (time.perf_counter() - since[0])
             _write_metrics(metrics, report, seeds, speed)
             bar.update(task, completed=report.step, note=_note(report))
-            if settings.evaluate_every and report.step % settings.evaluate_every == 0:
-                models = _models(settings, learner, report.state, frozen)
-                _evaluate(settings, out, models, report.step, seeds, metrics, tell)
-            if report.step % settings.checkpoint_every == 0 or report.step == settings.steps:
-                _check_parameters(report)
-                checkpoints.save(report.step, (report.state, jr.key_data(key)))
+
+        def on_stop(step: int, state: TrainState) -> None:
+            nonlocal since
+            if settings.evaluate_every and step % settings.evaluate_every == 0:
+                models = _models(settings, learner, state, frozen)
+                _evaluate(settings, out, models, step, seeds, metrics, tell)
+            if step % settings.checkpoint_every == 0 or step == settings.steps:
+                _check_parameters(step, state)
+                checkpoints.save(step, (state, jr.key_data(key)))
             # What was spent on evaluation and checkpoints is no time of the next updates.
-            since = time.perf_counter(), report.step
+            since = time.perf_counter(), step
 
         try:
             state = train(
@@ -142,11 +145,13 @@ def run(
                 steps=settings.steps,
                 batch_size=settings.batch_size,
                 key=key,
-                log_every=settings.report_every,
+                log_every=settings.log_every,
+                stop_every=settings.stop_every,
                 validation=data.validation,
                 keep_best=watched,
                 state=state,
                 on_report=on_report,
+                on_stop=on_stop,
             )
         except FloatingPointError as error:
             last = "There is no checkpoint before it."
@@ -218,13 +223,29 @@ def _compare(out: Path, given: dict[str, Any], settings: Settings) -> dict[str, 
         )
     before, after = earlier["steps"], settings.steps
     # The report at an end that is no multiple would be one that a longer run does not have.
-    if before > after or (before < after and before % settings.report_every):
+    if before > after or (before < after and before % settings.log_every):
         raise ValueError(
             f"{out} holds a run of {before:,} steps. It can be prolonged if that is a multiple of "
-            f"log_every and checkpoint_every ({settings.report_every:,}), and not be made shorter: "
-            f"got {after:,}. Choose another --out."
+            f"log_every ({settings.log_every:,}), and not be made shorter: got {after:,}. Choose "
+            "another --out."
         )
     return earlier
+
+
+def _versions(out: Path, step: int, tell: Callable[[str], Any]) -> dict[str, Any]:
+    """The versions that train from here on, and those that trained up to here, which are told."""
+    file = out / SETTINGS_FILE
+    earlier = json.loads(file.read_text()) if file.exists() else {}
+    before, now = earlier.get("versions", {}), versions()
+    past = earlier.get("earlier_versions", [])
+    differ = [f"{k} {before.get(k)}, now {v}" for k, v in now.items() if before.get(k) != v]
+    if before and differ and step:
+        tell(
+            f"Warning: other versions trained the first {step:,} updates: {'; '.join(differ)}. The "
+            "result is not the same, bit for bit, as that of one of them."
+        )
+        past = [*past, {"until": step, **before}]
+    return {"versions": now, **({"earlier_versions": past} if past else {})}
 
 
 def _is_finished(out: Path, settings: Settings) -> bool:
@@ -283,13 +304,13 @@ def _is_finite(state: Any) -> jax.Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(array)) for array in arrays]))
 
 
-def _check_parameters(report: Report) -> None:
+def _check_parameters(step: int, state: TrainState) -> None:
     """A checkpoint of such parameters would be no good one: every run from it would fail."""
-    for name, state in report.state.learner.items():
-        if not _is_finite(state):
+    for name, part in state.learner.items():
+        if not _is_finite(part):
             raise FloatingPointError(
                 f"A parameter of the learner {name!r}, or of its optimiser, is not finite after "
-                f"update {report.step:,}, though its losses were."
+                f"update {step:,}, though its losses were."
             )
 
 
@@ -321,14 +342,18 @@ def _evaluate(
     folder.mkdir(exist_ok=True)
     for seed, (policy, critic) in zip(seeds, models, strict=True):
         file = folder / f"seed_{seed}_update_{step:09d}.jsonl"
-        # What was played before the process was killed would be the same again.
+        agent = Agent(policy, critic, seed)
+        # What was played before the process was killed would be the same again, if this machine
+        # rounds as that one did.
         finished = [
             episode
             for episode in read_episodes(file)
-            if episode.condition.label in guidances and episode.episode_seed in episode_seeds
+            if episode.condition.label in guidances
+            and episode.episode_seed in episode_seeds
+            and episode.model == agent.model
         ]
         played = evaluate(
-            Agent(policy, critic, seed),
+            agent,
             settings.task,
             guidances,
             episode_seeds,

@@ -145,9 +145,9 @@ class Settings:
                 object.__setattr__(self, name, Path(value))
 
     @property
-    def report_every(self) -> int:
-        """Updates between two looks at what is learnt."""
-        intervals = (self.log_every, self.checkpoint_every, self.evaluate_every)
+    def stop_every(self) -> int:
+        """Updates between two moments at which a checkpoint or an evaluation can be due."""
+        intervals = (self.checkpoint_every, self.evaluate_every)
         return math.gcd(*(interval for interval in intervals if interval is not None))
 
 

@@ -162,3 +162,10 @@ def test_columns_of_one_number_are_columns():
     rows["rewards"] = rows["rewards"][:, None]
     column = data.from_transitions(**rows, terminals=marks([3, 4], [0, 1])[:, None])
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), flat, column))
+
+
+def test_final_states_keep_their_fractions():
+    found = data.from_transitions(
+        np.array([[0], [1]]), np.zeros((2, 1)), next_observations=np.array([[1.0], [1.5]])
+    )
+    np.testing.assert_array_equal(found.observations[:, 0], [0, 1, 1.5])

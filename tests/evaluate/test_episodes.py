@@ -332,3 +332,10 @@ def test_what_results_say_needs_no_guidance():
     names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     names += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
     assert {str(name).partition(".")[0] for name in names} <= set(sys.stdlib_module_names)
+
+
+def test_a_file_of_something_else_is_not_taken_for_an_empty_one(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("remember the milk")
+    with pytest.raises(ValueError, match="notes.txt, line 1, is no episode"):
+        read_episodes(file)

@@ -242,9 +242,10 @@ class Remembers(Plain):
         return observation, reward + self.resets, *rest
 
 
-def test_an_environment_that_is_not_its_seeds_is_found_out():
+@pytest.mark.parametrize("workers", [1, 2, None])
+def test_an_environment_that_is_not_its_seeds_is_found_out(workers):
     with pytest.warns(UserWarning, match="An episode does not follow from its seed: played twice"):
-        played = evaluate(agent(), Remembers, {"unguided": None}, range(4), workers=1)
+        played = evaluate(agent(), Remembers, {"unguided": None}, range(4), workers=workers)
     assert len(played) == 4
     assert all("unguided, episode seed 0 gave" in episode.doubts[0] for episode in played)
 
@@ -306,16 +307,36 @@ class Named:
         return Plain()
 
 
+class Maker:
+    """Functions that build environments, and look alike."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __call__(self):
+        return Plain(number=self.number)
+
+
+METHODS = [
+    lambda maker: maker,
+    lambda maker: maker.__call__,
+    lambda maker: functools.partial(maker.__call__),
+    lambda maker: functools.wraps(value_is)(lambda: maker()),
+]
+
+
 def test_environments_of_one_name_are_told_apart():
     def near():
         return Plain()
 
     makers = [lambda: Plain(success=True), lambda: Plain(success=False), near]
     makers += [functools.partial(Plain, success=x) for x in (True, False)]
+    makers += [method(Maker(x)) for x in (1, 2) for method in METHODS]
     names = [name_of(make) for make in makers]
     assert len(set(names)) == len(names) and name_of(Plain) == "Plain"
-    first = play(makers[3])
-    again = play(makers[4], finished=first)
+    successes = [functools.partial(Plain, success=x) for x in (True, False)]
+    first = play(successes[0])
+    again = play(successes[1], finished=first)
     assert [e.success for e in (*first, *again)] == [True, False]
     assert name_of(Named()) == "mine"
 
@@ -436,3 +457,23 @@ def test_what_was_solved_when_it_began_says_nothing():
     )
     (episode,) = play(functools.partial(Solved, at_reset=False))
     assert episode.success and not episode.doubts
+
+
+class Byte(Plain):
+    action_space = gymnasium.spaces.Box(0, 255, (2,), np.uint8)
+
+    def step(self, action) -> Any:
+        assert action.dtype == np.uint8
+        return super().step(action)
+
+
+@pytest.mark.parametrize(("value", "played"), [(-1.0, 0.0), (256.0, 255.0), (7.0, 7.0)])
+def test_whole_numbers_do_not_wrap(value, played):
+    with pytest.warns(UserWarning, match="actions outside are clipped"):
+        (episode,) = play(Byte, of=agent(-300.0, 300.0, value=value))
+    assert episode.episode_return == LENGTH * played
+
+
+def test_a_success_that_is_not_known_at_the_reset():
+    (episode,) = play(functools.partial(Solved, at_reset=None))
+    assert episode.success and episode.error is None and not episode.doubts

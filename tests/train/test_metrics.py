@@ -61,3 +61,12 @@ def test_metrics_that_cannot_be_written_wait(tmp_path):
     (tmp_path / "aside").rename(file)
     metrics.write(3, 0, {"loss": 2.0})
     assert [line["step"] for line in read_metrics(file)] == [1, 2, 3]
+
+
+def test_what_editors_do_to_metrics_loses_nothing(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"step": 1, "seed": 0}\r\n\n{"step": 2, "seed": 0}')
+    assert [line["step"] for line in read_metrics(file)] == [1, 2]
+    file.write_text("notes\n")
+    with pytest.raises(ValueError, match="metrics.jsonl, line 1, is no line of metrics"):
+        read_metrics(file)

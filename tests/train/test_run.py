@@ -336,3 +336,28 @@ def test_one_process_at_a_time(settings, tmp_path):
 
     with _alone_in(tmp_path), pytest.raises(RuntimeError, match="Another process is training in"):
         quiet_run(settings(), tmp_path)
+
+
+def test_what_is_kept_does_not_depend_on_checkpoints(settings, tmp_path):
+    for name, every in (("a", 8), ("b", 2)):
+        some = settings(critic="monte_carlo", keep="best", checkpoint_every=every)
+        quiet_run(some, tmp_path / name)
+    (_, a), (_, b) = (fg.load(tmp_path / name) for name in "ab")
+    assert eqx.tree_equal(a, b)
+    lines = [read_metrics(tmp_path / name / "metrics.jsonl") for name in "ab"]
+    assert [line["step"] for line in lines[0]] == [line["step"] for line in lines[1]] == [4, 8]
+
+
+def test_versions_that_trained_are_kept(settings, tmp_path):
+    quiet_run(settings(), tmp_path)
+    file = tmp_path / "settings.json"
+    old = json.loads(file.read_text())
+    old["versions"]["jax"] = "0.0.1"
+    file.write_text(json.dumps(old))
+    told = quiet_run(settings(steps=16), tmp_path)
+    assert any(
+        "other versions trained the first 8 updates: jax 0.0.1, now" in line for line in told
+    )
+    found = json.loads(file.read_text())
+    assert found["versions"]["jax"] == jax.__version__
+    assert found["earlier_versions"] == [{"until": 8, **old["versions"]}]
