@@ -187,6 +187,6 @@ def _name_of(value: Any) -> str:
         is_made = is_function and ("<" in named or value.__closure__ is not None)
         return f"{name}#{_digest_of(value)}" if is_made else name
     if callable(value) or dataclasses.is_dataclass(value):
-        return type(value).__name__
+        return str(type(value).__name__)
     # An address is another one in each process.
     return type(value).__name__ if " at 0x" in repr(value) else repr(value)
