@@ -100,14 +100,14 @@ def _short_temporary_folder() -> Iterator[None]:
         tempfile.tempdir = before
 
 
-def died_at_start(what: str) -> str:
-    """Why worker processes died before they did anything, as far as one can know."""
+def why_it_died(what: str) -> str:
+    """Why worker processes of the evaluation, or whatever it is, died, as far as one can know."""
     killed = "it was killed (out of memory? try fewer workers)"
     if not hasattr(sys.modules["__main__"], "__file__"):
-        return f"A worker process died when it started: {killed}."
+        return f"Perhaps {killed}."
     return (
-        f"A worker process died when it started. Either {killed}, or the calling script starts "
-        f'{what} while it is being imported: call it under `if __name__ == "__main__":`.'
+        f"Either {killed}, or the calling script starts {what} while it is being imported: call it "
+        'under `if __name__ == "__main__":`.'
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._checks import as_positive_int
 from .._locks import alone_with
-from .._processes import died_at_start, start_worker, without_interrupts, worker_context
+from .._processes import start_worker, why_it_died, without_interrupts, worker_context
 from .._progress import progress_bar
 from .._random import as_seed
 from ._generate import Episode, Generator, Recipe, RECIPES, SUPPORTED
@@ -149,7 +149,9 @@ def _in_processes(
             played = pool.map(play, range(total))
         yield from played
     except BrokenProcessPool as error:
-        raise RuntimeError(f"No file was written. {died_at_start('the collection')}") from error
+        raise RuntimeError(
+            f"A worker process died, and no file was written. {why_it_died('the collection')}"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

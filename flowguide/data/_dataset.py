@@ -177,7 +177,8 @@ def split_episodes(
 def _warn_of_unseen_ends(masks: np.ndarray, is_end: np.ndarray) -> None:
     """Data of T rows for T steps look like this: the steps that end the task are in no window."""
     num_over = int(np.sum(~masks))
-    if num_over and np.all(is_end[~masks]):
+    # One alone can be chance.
+    if num_over > 1 and np.all(is_end[~masks]):
         warnings.warn(
             f"All {num_over:,} rows where the task is over (masks of 0) are the last of their "
             "episodes. Such a row holds the final state, and its action and reward are in no "

@@ -183,82 +183,61 @@ def play_into(
     """What `evaluate_runs` does, with runs that are loaded."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with alone_with(file, "playing into"):
-        return _play_alone(
-            *(file, runs, guidances, episode_seeds, rules),
-            workers=workers,
-            timeout=timeout,
-            tell=tell,
-            shown=shown,
-            pool=pool,
+        agents, task, _ = runs
+        found = read_episodes(file)
+        check_guidances(guidances)
+        conditions = conditions_of(guidances)
+        mine = check_same(str(file), found, agents, task, rules)
+        check_descriptions(guidances, mine, str(file))
+        asked = dict.fromkeys(
+            Episode(condition, agent.train_seed, seed, None, 0.0, 0, task, agent.training).key
+            for agent in agents
+            for condition in conditions.values()
+            for seed in episode_seeds
         )
-
-
-def _play_alone(
-    file: Path,
-    runs: Runs,
-    guidances: Mapping[str, Any],
-    episode_seeds: Sequence[int],
-    rules: Rules,
-    *,
-    workers: int | None,
-    timeout: float,
-    tell: Callable[[str], Any],
-    shown: bool,
-    pool: Pool | None,
-) -> list[Episode]:
-    agents, task, _ = runs
-    found = read_episodes(file)
-    check_guidances(guidances)
-    conditions = conditions_of(guidances)
-    mine = check_same(str(file), found, agents, task, rules)
-    check_descriptions(guidances, mine, str(file))
-    asked = dict.fromkeys(
-        Episode(condition, agent.train_seed, seed, None, 0.0, 0, task, agent.training).key
-        for agent in agents
-        for condition in conditions.values()
-        for seed in episode_seeds
-    )
-    note = versions_note(mine, versions())
-    if note:
-        tell(f"Warning: {file}: {note}")
-    # Errors that are tried again are left out, and so is the half line of a killed process.
-    kept = {each.key: each for each in found if each.error is None or each.key not in asked}
-    write_episodes(file, kept.values())
-    finished = [kept[key] for key in asked if key in kept]
-    tell(
-        f"{task}: {len(agents)} training {'seed' if len(agents) == 1 else 'seeds'} x "
-        f"{len(conditions)} conditions x {len(episode_seeds)} episodes; {len(finished):,} of "
-        f"{len(asked):,} are there already."
-    )
-    with progress_bar("episodes", shown=shown) as bar, file.open("a") as lines:
-        row = bar.add_task("play", total=len(asked), completed=len(finished), note="")
-
-        def on_episode(episode: Episode) -> None:
-            lines.write(episode.to_json() + "\n")
-            lines.flush()
-            bar.update(row, advance=1, note=str(episode.condition))
-
-        played = play(
-            *(agents, task, guidances, episode_seeds, rules),
-            workers=workers,
-            timeout=timeout,
-            batch_size=None,
-            finished=finished,
-            on_episode=on_episode,
-            on_doubt=lambda doubt: tell(f"Warning: {doubt}"),
-            pool=pool,
+        note = versions_note(mine, versions())
+        if note:
+            tell(f"Warning: {file}: {note}")
+        # Errors that are tried again are left out, and so is the half line of a killed process.
+        kept = {each.key: each for each in found if each.error is None or each.key not in asked}
+        write_episodes(file, kept.values())
+        finished = [kept[key] for key in asked if key in kept]
+        tell(
+            f"{task}: {len(agents)} training {'seed' if len(agents) == 1 else 'seeds'} x "
+            f"{len(conditions)} conditions x {len(episode_seeds)} episodes; {len(finished):,} of "
+            f"{len(asked):,} are there already."
         )
-    kept |= {episode.key: episode for episode in played}
-    for key in asked if played else ():
-        # What is found out about the environment holds for what was played before, too.
-        new = [d for d in played[0].doubts if is_about_environment(d) and d not in kept[key].doubts]
-        kept[key] = dataclasses.replace(kept[key], doubts=(*kept[key].doubts, *new))
-    write_episodes(file, kept.values())
-    _tell_errors(played, tell)
-    note = dropped_note(played)
-    if note:
-        tell(f"Warning: {note}")
-    return [kept[key] for key in asked]
+        with progress_bar("episodes", shown=shown) as bar, file.open("a") as lines:
+            row = bar.add_task("play", total=len(asked), completed=len(finished), note="")
+
+            def on_episode(episode: Episode) -> None:
+                lines.write(episode.to_json() + "\n")
+                lines.flush()
+                bar.update(row, advance=1, note=str(episode.condition))
+
+            played = play(
+                *(agents, task, guidances, episode_seeds, rules),
+                workers=workers,
+                timeout=timeout,
+                batch_size=None,
+                finished=finished,
+                on_episode=on_episode,
+                on_doubt=lambda doubt: tell(f"Warning: {doubt}"),
+                pool=pool,
+            )
+        kept |= {episode.key: episode for episode in played}
+        for key in asked if played else ():
+            # What is found out about the environment holds for what was played before, too.
+            new = [
+                d for d in played[0].doubts if is_about_environment(d) and d not in kept[key].doubts
+            ]
+            kept[key] = dataclasses.replace(kept[key], doubts=(*kept[key].doubts, *new))
+        write_episodes(file, kept.values())
+        _tell_errors(played, tell)
+        note = dropped_note(played)
+        if note:
+            tell(f"Warning: {note}")
+        return [kept[key] for key in asked]
 
 
 def _tell_errors(played: Sequence[Episode], tell: Callable[[str], Any]) -> None:

@@ -11,7 +11,7 @@ import gymnasium
 import jax
 import numpy as np
 
-from .._processes import died_at_start, START_METHOD, worker_context
+from .._processes import START_METHOD, why_it_died, worker_context
 from ._player import MakePlayer
 from ._players import MakePlayers, NONE
 
@@ -107,7 +107,7 @@ class Workers:
                     "that builds the environment, in a module that can be imported, does the same "
                     "everywhere."
                 )
-        return died_at_start("the evaluation")
+        return f"A worker process died when it started. {why_it_died('the evaluation')}"
 
     def send(self, actions: np.ndarray, seeds: np.ndarray) -> None:
         """Starts a step of every environment: a chunk of actions, or an episode from its seed.
