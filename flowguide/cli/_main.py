@@ -2,6 +2,7 @@ import gc
 import inspect
 import multiprocessing
 import os
+import select
 import signal
 import sys
 from typing import Annotated, Any
@@ -82,9 +83,11 @@ def main() -> None:
 
 def _reader_is_gone() -> bool:
     """Whether nobody reads what is printed any more (`flowguide --help | head`): so nothing is."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sys.stdout, select.POLLOUT)
+        if not any(events & select.POLLERR for _, events in poll.poll(0)):
+            return False
+    # Else Python would try again at its end, and say so.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True

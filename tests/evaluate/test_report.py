@@ -145,7 +145,8 @@ def test_it_writes_every_file(made):
         *("tasks_small_iqm", "tasks_small_kappa", "tasks_small_raw", "tasks_test_small_iqm"),
         *(f"cube-single-play-task1_small_{x}" for x in ("weights_raw", "weights_kappa")),
         *(f"cube-single-play-task1_small_{x}" for x in ("compute", "changes", "tuned")),
-        *("cube-single-play-task1_small_validation_weights_kappa", "scene_puzzle-85734f_small_changes"),
+        "cube-single-play-task1_small_validation_weights_kappa",
+        "scene_puzzle-85734f_small_changes",
     ):
         assert f"{name}.png" in pictures
     assert {f.name for f in out.iterdir() if f.is_file()} == pictures | {
