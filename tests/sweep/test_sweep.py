@@ -96,6 +96,7 @@ def test_what_the_jobs_call(plan: Path, tmp_path: Path, capsys, monkeypatch):
 
     played, tuned = out / "evaluations" / TASK / "tiny/seed_2.jsonl", out / "tuned" / TASK / "tiny"
     options = {"training": "tiny", "replan": 2, "workers": 24, "timeout": 120.0}
+    options |= {"max_episode_steps": None, "success_at": "end", "rescale": False}
     do("evaluate")
     # Guidances are made by the job; one whose fields are equal is the same.
     guidances = {"unguided": None, "best of 4": flowguide.best_of_n(4)}
@@ -104,8 +105,7 @@ def test_what_the_jobs_call(plan: Path, tmp_path: Path, capsys, monkeypatch):
     with pytest.raises(ValueError, match="measured from observations of the first run"):
         do("tune")
     observations = np.ones((4, 3), np.float32)
-    critic.mkdir(parents=True)
-    np.save(critic / "observations.npy", observations)
+    flowguide.save(critic, None, None, observations=observations)
     do("tune")
     (call,) = calls["tune_runs"].call_args_list
     assert [*call.args[1]] == ["unguided", "ood kappa 1"]
