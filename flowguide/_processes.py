@@ -10,10 +10,11 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
+from typing import Any
 
 START_METHOD = "forkserver"
 # `pymp-` and `listener-` with their random letters come behind it, in 107 letters.
@@ -25,8 +26,6 @@ def worker_context() -> BaseContext:
     context = multiprocessing.get_context(START_METHOD)
     multiprocessing.set_forkserver_preload(["flowguide._preload"])
     forget_missing_script()
-    # The server starts it, too, and it lets interrupts in again.
-    resource_tracker.ensure_running()
     with _same_imports(), _short_temporary_folder(), without_interrupts():
         forkserver.ensure_running()
     return context
@@ -68,14 +67,48 @@ def _same_imports() -> Iterator[None]:
 
 
 @contextmanager
-def without_interrupts() -> Iterator[None]:
-    """What is started within never sees a Ctrl-C: it would end in the middle of its imports, with
-    a traceback. This process sees it afterwards."""
+def without_interrupts(on_interrupt: Callable[[], object] | None = None) -> Iterator[None]:
+    """Puts off a Ctrl-C until the end: neither a half-started process nor one in the middle of its
+    imports can end in words. What is started within never sees it.
+
+    **Arguments:**
+
+    - `on_interrupt`: called when it comes, such as to shorten what goes on within.
+    """
+    # Whoever starts it lets interrupts in again.
+    resource_tracker.ensure_running()
+    if threading.current_thread() is not threading.main_thread():
+        # Python interrupts only the main thread.
+        with _blocked(signal.SIGINT):
+            yield
+        return
+    has_come = False
+
+    def put_off(*_: Any) -> None:
+        nonlocal has_come
+        has_come = True
+        if on_interrupt is not None:
+            on_interrupt()
+
+    before = signal.signal(signal.SIGINT, put_off)
+    try:
+        with _blocked(signal.SIGINT):
+            yield
+    finally:
+        # None: it was set by what is not Python.
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        if has_come:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def _blocked(number: signal.Signals) -> Iterator[None]:
+    """Processes that are started within have the signal blocked."""
     block = getattr(signal, "pthread_sigmask", None)
     if block is None:  # Not on this operating system.
         yield
         return
-    before = block(signal.SIG_BLOCK, {signal.SIGINT})
+    before = block(signal.SIG_BLOCK, {number})
     try:
         yield
     finally:

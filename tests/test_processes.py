@@ -1,9 +1,16 @@
 """Worker processes: what they import, and where they can be started."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+from flowguide._processes import without_interrupts
 from flowguide.sweep import Job
 from flowguide.sweep._process import JobProcess
 from flowguide.sweep._state import log_file
@@ -79,3 +86,34 @@ def test_jobs_of_a_sweep_import_what_the_sweep_does(tmp_path, monkeypatch):
     process = JobProcess(job, tmp_path)
     assert process.wait() == 0, log_file(tmp_path, job.name).read_text()
     process.close()
+
+
+def test_an_interrupt_waits_until_what_starts_has_started():
+    done, noticed, over = [], [], threading.Event()
+    # The kernel gives a signal to any thread that does not block it.
+    threading.Thread(target=over.wait, daemon=True).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            with without_interrupts(on_interrupt=lambda: noticed.append(len(done))):
+                done.append("before")
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.05)
+                done.append("after")
+    finally:
+        over.set()
+    assert done == ["before", "after"] and noticed == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_is_started_never_sees_an_interrupt():
+    with without_interrupts():
+        here = _interrupted()
+    with ThreadPoolExecutor(1) as pool:
+        in_a_thread = pool.submit(without_interrupts()(_interrupted)).result()
+    assert here == in_a_thread == (0, b"on\n")
+
+
+def _interrupted() -> tuple[int, bytes]:
+    script = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('on')"
+    process = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    return process.returncode, process.stdout

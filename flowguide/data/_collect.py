@@ -1,5 +1,6 @@
 import functools
 import os
+from collections import deque
 from collections.abc import Callable, Generator as Yields
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -144,10 +145,11 @@ def _in_processes(
         initializer=start_worker,
     )
     try:
-        # A process that is interrupted while it starts would say so in a traceback.
+        # Not `map`: it would cancel what the pool's thread is just declaring broken.
         with without_interrupts():
-            played = pool.map(play, range(total))
-        yield from played
+            played = deque(pool.submit(play, index) for index in range(total))
+        while played:
+            yield played.popleft().result()
     except BrokenProcessPool as error:
         raise RuntimeError(
             f"A worker process died, and no file was written. {why_it_died('the collection')}"

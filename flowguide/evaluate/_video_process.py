@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._processes import forget_missing_script, start_worker
+from .._processes import forget_missing_script, start_worker, without_interrupts
 from ._film import NEEDED, Starter
 
 
@@ -34,7 +34,7 @@ def in_process(
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_run, args=(work, there), daemon=True)
-    with _environment_to_render():
+    with _environment_to_render(), without_interrupts():
         process.start()
     there.close()
     try:

@@ -11,7 +11,7 @@ import gymnasium
 import jax
 import numpy as np
 
-from .._processes import START_METHOD, why_it_died, worker_context
+from .._processes import START_METHOD, why_it_died, without_interrupts, worker_context
 from ._player import MakePlayer
 from ._players import MakePlayers, NONE
 
@@ -73,27 +73,36 @@ class Workers:
         patience = max(10 * self._timeout, LONGEST_BUILDING)
         before, is_late = set(multiprocessing.active_children()), threading.Event()
 
-        def give_up() -> None:
-            is_late.set()
+        def kill_new() -> None:
             for process in set(multiprocessing.active_children()) - before:
                 process.kill()
+
+        def give_up() -> None:
+            is_late.set()
+            kill_new()
 
         # What builds the environments waits for them without a limit.
         timer = threading.Timer(patience, give_up)
         timer.daemon = True
         timer.start()
         try:
-            self._env = gymnasium.vector.AsyncVectorEnv(
-                self._makers,
-                context=START_METHOD,
-                autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED,
-            )
+            with without_interrupts(on_interrupt=kill_new):
+                self._env = gymnasium.vector.AsyncVectorEnv(
+                    self._makers,
+                    context=START_METHOD,
+                    autoreset_mode=gymnasium.vector.AutoresetMode.DISABLED,
+                )
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             reason = self._why_not_built()
             if is_late.is_set():
                 reason = f"A worker process has not built its environment in {patience:g} s."
+            kill_new()
             self._forget()
             raise RuntimeError(reason) from error
+        except KeyboardInterrupt:
+            kill_new()
+            self._forget()
+            raise
         finally:
             timer.cancel()
 
