@@ -10,13 +10,11 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from .. import _environments
 from .._critic import Critic, value_of
 from .._policy import AbstractPolicy
 from ..evaluate._act import as_float
 from ..evaluate._drawing import add_legend, add_title, finish_axes, new_figure
-from ..evaluate._player import LONGEST, make_environment
-from ..evaluate._rules import as_action
+from ..evaluate._player import EpisodePlayer, make_environment, play_episode
 from ._means import Means, means
 from ._style import style
 
@@ -109,18 +107,19 @@ def critic_error(
 
     **Raises:**
 
-    `ValueError` for an unknown environment, or no policy.
+    `ValueError` for an unknown environment, or no policy; `RuntimeError` for an episode that ends
+    with an error.
     """
     if not policies:
         raise ValueError("Expected at least one policy, got none.")
-    env = make_environment(environment)
+    player = EpisodePlayer(make_environment(environment), 1)
     try:
         found = [
-            [_play(policy, critic, env, seed, discount, key) for seed in episode_seeds]
+            [_play(policy, critic, player, seed, discount, key) for seed in episode_seeds]
             for policy in policies.values()
         ]
     finally:
-        env.close()
+        player.close()
     claimed, returned, truncated = np.moveaxis(np.array(found, np.float64), 2, 0)
     return CriticError(tuple(policies), claimed, returned, truncated.astype(bool))
 
@@ -128,33 +127,27 @@ def critic_error(
 def _play(
     policy: AbstractPolicy,
     critic: Critic,
-    env: gymnasium.Env,
+    player: EpisodePlayer,
     seed: int,
     discount: float,
     key: PRNGKeyArray,
 ) -> tuple[float, float, bool]:
     """The claim at the start, the discounted return, and whether the episode was cut short."""
-    observation, _ = _environments.reset(env, seed)
-    box: Any = env.action_space
     key = jr.fold_in(key, seed)
-    declared = env.spec is not None and env.spec.max_episode_steps
-    claimed, returned, factor, decisions, steps = 0.0, 0.0, 1.0, 0, 0
-    while True:
-        action, value = _choose(policy, critic, as_float(observation), jr.fold_in(key, decisions))
-        claimed = float(value) if decisions == 0 else claimed
-        decisions += 1
-        for single in np.asarray(action).reshape(-1, *box.shape):
-            observation, reward, terminated, truncated, _ = env.step(as_action(box, single))
-            returned += factor * float(reward)
-            factor *= discount
-            steps += 1
-            if steps == LONGEST and not declared:
-                raise ValueError(
-                    f"The episode of seed {seed} has not ended after {LONGEST:,} steps, and the "
-                    "environment declares no limit: wrap it in gymnasium.wrappers.TimeLimit."
-                )
-            if terminated or truncated:
-                return claimed, returned, bool(truncated and not terminated)
+    claims: list[float] = []
+
+    def choose(observation: PyTree, decision: int) -> Array:
+        seen = jax.tree.map(as_float, observation)
+        action, value = _choose(policy, critic, seen, jr.fold_in(key, decision))
+        claims.append(float(value))
+        return action
+
+    found = play_episode(player, seed, choose)
+    if found["error"]:
+        raise RuntimeError(f"The episode of seed {seed} ended with an error: {found['error']}")
+    rewards = np.array(player.rewards)
+    returned = np.sum(rewards * discount ** np.arange(len(rewards)))
+    return claims[0], float(returned), player.is_truncated
 
 
 @eqx.filter_jit

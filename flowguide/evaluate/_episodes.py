@@ -14,6 +14,9 @@ from .._json_lines import read_json_lines
 from .._versions import versions
 from ._conditions import Condition, from_first_version
 
+# How an episode was played, as its line says it: episodes that differ there are no pairs.
+RULES = ("replan", "max_episode_steps", "success_at", "rescale")
+
 
 @dataclasses.dataclass(frozen=True)
 class Episode:
@@ -70,9 +73,9 @@ class Episode:
     )
 
     @property
-    def rules(self) -> tuple[Any, ...]:
+    def rules(self) -> dict[str, Any]:
         """How it was played: episodes of different rules are no pairs."""
-        return self.replan, self.max_episode_steps, self.success_at, self.rescale
+        return {name: getattr(self, name) for name in RULES}
 
     @property
     def key(self) -> tuple[str, str, Condition, int, int]:

@@ -18,7 +18,7 @@ from gymnasium.vector.utils import CloudpickleWrapper, concatenate, create_empty
 
 from .. import _environments
 from ._episodes import Episode
-from ._player import EpisodePlayer, GO_ON, make_environment, told_success
+from ._player import EpisodePlayer, make_environment, play_episode, told_success
 from ._rules import Rules
 from ._video_frames import Panel, side_by_side, write_video
 
@@ -198,17 +198,13 @@ def replay(
     """
     camera.every = every
     player = EpisodePlayer(camera, 1, rules)
-    space: Any = camera.action_space
     label, seed = recorded.condition.label, recorded.episode_seed
-    blank = np.zeros((1, *space.shape), np.float32)
-    observation, _, done, _, found = player.step({"seed": np.array(seed), "actions": blank})
-    decisions = 0
-    while not done:
+
+    def choose(observation: Any, decision: int) -> np.ndarray:
         seen = _as_vector(player.observation_space, observation)
-        chunk = starter.ask(label, seen, seed, decisions).reshape(-1, *space.shape)
-        actions = chunk[: recorded.replan]
-        observation, _, done, _, found = player.step({"seed": np.array(GO_ON), "actions": actions})
-        decisions += 1
+        return starter.ask(label, seen, seed, decision)
+
+    found = play_episode(player, seed, choose)
     played = dataclasses.replace(
         recorded,
         success=told_success(found["success"]),

@@ -39,15 +39,15 @@ def check_same(
                 f"{model!r}): parameters, bounds, steps or solver differ, or flowguide 0.1.0 "
                 f"played them. {advice}"
             )
-        ours = rules.replan, rules.max_episode_steps, rules.success_at, rules.rescale
-        if episode.rules != ours:
-            names = "replan", "max_episode_steps", "success_at", "rescale"
-            differ = "; ".join(
-                f"{name} {theirs!r} there, {mine!r} here"
-                for name, theirs, mine in zip(names, episode.rules, ours, strict=True)
-                if theirs != mine
+        differ = [
+            f"{name} {theirs!r} there, {getattr(rules, name)!r} here"
+            for name, theirs in episode.rules.items()
+            if theirs != getattr(rules, name)
+        ]
+        if differ:
+            raise ValueError(
+                f"{who} that were played by other rules: {'; '.join(differ)}. {advice}"
             )
-            raise ValueError(f"{who} that were played by other rules: {differ}. {advice}")
         mine.append(episode)
     return mine
 

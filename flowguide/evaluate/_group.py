@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from ._act import act
 from ._agents import Agent
 from ._conditions import Condition
-from ._episodes import Episode
+from ._episodes import Episode, RULES
 from ._guided import Guided
 from ._player import GO_ON, told_success
 from ._rules import Rules
@@ -68,17 +68,14 @@ class Slot:
             self.task,
             self.agent.training,
             self.agent.model,
-            self.rules.replan,
-            goal,
-            error,
-            self.guided.description,
-            self.guided.steps,
-            self.guided.cost,
-            None if math.isnan(share) else share,
-            self.rules.max_episode_steps,
-            self.rules.success_at,
-            self.rules.rescale,
-            self.doubts,
+            goal=goal,
+            error=error,
+            guidance=self.guided.description,
+            steps=self.guided.steps,
+            cost=self.guided.cost,
+            dropped=None if math.isnan(share) else share,
+            doubts=self.doubts,
+            **{name: getattr(self.rules, name) for name in RULES},
         )
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import multiprocessing
 import types
 from collections.abc import Callable
 from typing import Any
@@ -58,9 +59,9 @@ class EpisodePlayer(gymnasium.Wrapper):
         space = env.action_space
         if not isinstance(space, gymnasium.spaces.Box):
             raise ValueError(f"Actions must be in a Box, {env} has {space}.")
-        self._box, self._rules = space, rules
+        self._box, self.rules = space, rules
         declared = env.spec.max_episode_steps if env.spec is not None else None
-        self._longest = max(LONGEST, declared or 0)
+        self._longest = max(LONGEST, declared or 0, rules.max_episode_steps or 0)
         self._found = self._nothing()
         self._goal = np.zeros(0, np.float32)
         if rules.goal_conditioned:
@@ -74,6 +75,9 @@ class EpisodePlayer(gymnasium.Wrapper):
         self.blank = next(iter(iterate(one, create_empty_array(self.observation_space, 1))))
         self._observation: Any = self.blank
         self._done = True
+        # Of the last episode, for those who play in this process.
+        self.rewards: list[float] = []
+        self.is_truncated = False
 
     def step(self, action: dict[str, np.ndarray]):
         seed = int(action["seed"])
@@ -82,16 +86,18 @@ class EpisodePlayer(gymnasium.Wrapper):
                 self._begin(seed)
             else:
                 self._play(action["actions"])
-        # Whatever an environment raises is a result, not our end. Ctrl-C does not come here: the
-        # processes of workers ignore it.
+        # Whatever an environment raises is a result, not our end. Workers ignore Ctrl-C: what looks
+        # like it there is the environment's. Elsewhere it is the user's.
         except (Exception, KeyboardInterrupt, SystemExit) as error:
+            if not isinstance(error, Exception) and multiprocessing.parent_process() is None:
+                raise
             self._fail(f"{type(error).__name__}: {error}")
         return self._observation, 0.0, self._done, False, dict(self._found)
 
     def _begin(self, seed: int) -> None:
         self._done = False
         self._observation = self.blank
-        self._found = self._nothing()
+        self._found, self.rewards, self.is_truncated = self._nothing(), [], False
         observation = self._reset(seed)
         problem = self._problem(observation)
         if problem:
@@ -107,21 +113,21 @@ class EpisodePlayer(gymnasium.Wrapper):
     def _reset(self, seed: int) -> Any:
         options = None
         tasks = getattr(self.env.unwrapped, "num_tasks", None)
-        if self._rules.goal_conditioned and tasks:
+        if self.rules.goal_conditioned and tasks:
             goal = seed % tasks + 1
             options, self._found["goal"] = {"task_id": goal}, goal
         observation, info = _environments.reset(self.env, seed, options)
         # Only steps decide: what a reset says may be that it is not known yet.
         with contextlib.suppress(ValueError):
             self._found["solved"] = bool(self._success_of(info))
-        if self._rules.goal_conditioned:
+        if self.rules.goal_conditioned:
             if "goal" not in info:
                 raise ValueError(f"{self.env} tells no goal: it is not goal-conditioned.")
             self._goal = np.asarray(info["goal"], observation.dtype)
         return self._with_goal(observation)
 
     def _with_goal(self, observation: Any) -> Any:
-        if not self._rules.goal_conditioned:
+        if not self.rules.goal_conditioned:
             return observation
         return np.concatenate([observation, self._goal])
 
@@ -142,6 +148,7 @@ class EpisodePlayer(gymnasium.Wrapper):
             observation, reward, terminated, truncated, info = stepped
             reward = np.asarray(reward, np.float64).item()
             found["return"] += reward
+            self.rewards.append(reward)
             found["length"] += 1
             self._read_success(info)
             observation = self._with_goal(observation)
@@ -151,16 +158,19 @@ class EpisodePlayer(gymnasium.Wrapper):
             if not np.isfinite(reward):
                 return self._fail(f"the reward of step {found['length']} is not finite")
             self._observation = observation
-            is_last = found["length"] == self._rules.max_episode_steps
-            self._done = bool(terminated or truncated or is_last)
-            if not self._done and self._rules.max_episode_steps is None:
-                self._check_length()
+            self.is_truncated = bool(truncated and not terminated)
+            self._done = bool(terminated or truncated)
+            if not self._done and found["length"] >= self._longest:
+                self._fail(
+                    f"the episode has not ended after {self._longest:,} steps: max_episode_steps "
+                    "says where it does"
+                )
 
     def _read_success(self, info: dict[str, Any]) -> None:
         success = self._success_of(info)
         if success is None:
             return
-        if self._rules.success_at == "any":
+        if self.rules.success_at == "any":
             success = max(success, self._found["success"])
         self._found["success"] = success
 
@@ -169,13 +179,6 @@ class EpisodePlayer(gymnasium.Wrapper):
         # Only what the evaluation reads: a manipulation task's `info` has dozens of arrays.
         key = next((key for key in SUCCESS_KEYS if key in info), None)
         return None if key is None else int(as_bool(f"info[{key!r}]", info[key]))
-
-    def _check_length(self) -> None:
-        if self._found["length"] >= self._longest:
-            self._fail(
-                f"the episode has not ended after {self._longest:,} steps: max_episode_steps says "
-                "where it does"
-            )
 
     def _problem(self, observation: Any) -> str | None:
         """What is wrong with an observation."""
@@ -186,6 +189,34 @@ class EpisodePlayer(gymnasium.Wrapper):
     def _fail(self, error: str) -> None:
         self._done = True
         self._found["error"] = error
+
+
+def play_episode(
+    player: EpisodePlayer, seed: int, choose: Callable[[Any, int], Any]
+) -> dict[str, Any]:
+    """Plays an episode in this process.
+
+    **Arguments:**
+
+    - `player`: the environment.
+    - `seed`: of the episode.
+    - `choose`: called with the observation and the number of the decision; returns an action, or a
+        chunk of them.
+
+    **Returns:**
+
+    What the last step found: `success` (-1 where it is not known), `return`, `length`, `error`.
+    """
+    space: Any = player.env.action_space
+    blank = np.zeros((1, *space.shape), np.float32)
+    observation, _, done, _, found = player.step({"seed": np.array(seed), "actions": blank})
+    decisions = 0
+    while not done:
+        chunk = np.asarray(choose(observation, decisions)).reshape(-1, *space.shape)
+        going = {"seed": np.array(GO_ON), "actions": chunk[: player.rules.replan]}
+        observation, _, done, _, found = player.step(going)
+        decisions += 1
+    return found
 
 
 def _misfit(space: gymnasium.Space, observation: Any) -> str | None:
@@ -286,10 +317,12 @@ def make_environment(
 
     `ValueError` for an unknown name.
     """
+    limit = rules.max_episode_steps
     if not isinstance(environment, str):
-        return environment(**kwargs)
-    if rules.max_episode_steps is not None:
-        kwargs["max_episode_steps"] = rules.max_episode_steps
+        env = environment(**kwargs)
+        return env if limit is None else gymnasium.wrappers.TimeLimit(env, limit)
+    if limit is not None:
+        kwargs["max_episode_steps"] = limit
     if spec is not None:
         return gymnasium.make(spec, **kwargs)
     try:
@@ -327,7 +360,8 @@ def name_of(environment: str | Callable[[], gymnasium.Env]) -> str:
     named = None if is_function else getattr(environment, "__name__", None)
     if isinstance(named, str):
         return named
-    described = describe([environment])[1:-1]
+    described = describe(environment)
     if is_function or dataclasses.is_dataclass(environment):
         return described
-    return f"{described}#{fingerprint(environment)[:6]}" if vars(environment) else described
+    has_parts = bool(getattr(environment, "__dict__", None))
+    return f"{described}#{fingerprint(environment)[:6]}" if has_parts else described

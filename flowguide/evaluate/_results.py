@@ -203,13 +203,13 @@ def _shown(episode: Episode) -> str:
 def _check_same_agents(episodes: Sequence[Episode]) -> None:
     """One name must not stand for two agents or guidances: their episodes would be mixed."""
     models: dict[tuple[str, str, int], set[str]] = {}
-    rules: dict[tuple[str, str], set[tuple[Any, ...]]] = {}
+    rules: dict[tuple[str, str], set[str]] = {}
     guidances: dict[tuple[str, str, str, str], set[str]] = {}
     for e in episodes:
         # Results of earlier versions name no model.
         if e.model:
             models.setdefault((e.task, e.training, e.train_seed), set()).add(e.model)
-        rules.setdefault((e.task, e.training), set()).add(e.rules)
+        rules.setdefault((e.task, e.training), set()).add(str(e.rules))
         if e.guidance:
             label = e.condition.label
             seeded = e.task, e.training, f", training seed {e.train_seed}", label
@@ -227,9 +227,9 @@ def _check_same_agents(episodes: Sequence[Episode]) -> None:
     for (task, training), found in rules.items():
         if len(found) > 1:
             raise ValueError(
-                f"Task {task!r}, training {training!r} was played by {len(found)} rules (--replan, "
-                f"--max-episode-steps, --success-at, --rescale): {sorted(map(str, found))}. Such "
-                "episodes are no pairs. Report them apart."
+                f"Task {task!r}, training {training!r} was played by {len(found)} sets of rules "
+                "(--replan, --max-episode-steps, --success-at, --rescale): "
+                f"{' and '.join(sorted(found))}. Such episodes are no pairs. Report them apart."
             )
     for (task, training, seed, label), found in guidances.items():
         if len(found) > 1:

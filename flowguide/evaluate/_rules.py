@@ -38,11 +38,6 @@ class Rules:
         if self.success_at not in ("end", "any"):
             raise ValueError(f"success_at must be 'end' or 'any', got {self.success_at!r}.")
 
-    def __str__(self) -> str:
-        shown = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        defaults = {f.name: f.default for f in dataclasses.fields(self)}
-        return ", ".join(f"{k}={v!r}" for k, v in shown.items() if v != defaults[k]) or "as usual"
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rescaling:
@@ -119,5 +114,4 @@ def as_action(space: gymnasium.spaces.Box, action: np.ndarray) -> np.ndarray:
     """An action in the environment's type, and inside its bounds, from which rounding to float32
     can have taken it."""
     # Before the type changes: an integer of one byte would turn -1 into 255.
-    inside = np.clip(np.asarray(action, np.float64), space.low, space.high)
-    return np.clip(inside.astype(space.dtype), space.low, space.high)
+    return np.clip(np.asarray(action, np.float64), space.low, space.high).astype(space.dtype)

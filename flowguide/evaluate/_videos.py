@@ -135,13 +135,7 @@ def _film(runs: Sequence[str | os.PathLike], episode: Episode) -> tuple[Film, Ag
             f"The runs {', '.join(map(str, runs))} did not play these episodes: those are of "
             f"training seed {episode.train_seed} with the parameters {episode.model!r}."
         )
-    rules = Rules(
-        episode.replan,
-        loaded.goal_conditioned,
-        episode.max_episode_steps,
-        "any" if episode.success_at == "any" else "end",
-        episode.rescale,
-    )
+    rules = Rules(goal_conditioned=loaded.goal_conditioned, **episode.rules)
     return Film(episode.task, rules, spec=_spec(episode.task)), agent
 
 
