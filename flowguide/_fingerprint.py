@@ -43,7 +43,7 @@ def _texts(value: Any, seen: set[int]) -> Iterator[str]:
     seen = seen | {id(value)}
     inner = _inner(value)
     if inner is None:
-        yield describe([value])
+        yield describe(value)
         return
     yield type(value).__qualname__
     for name, part in inner.items():

@@ -109,7 +109,7 @@ def load(folder: str | os.PathLike[str], *, seed: int | None = None) -> tuple[An
     arrays.pop(OBSERVATIONS, None)
     expected = dict(named_arrays(skeleton))
     _check_arrays(expected, arrays, str(file))
-    wide = sorted(name for name, x in arrays.items() if jnp.asarray(x[:0]).dtype != x.dtype)
+    wide = sorted(n for n, x in arrays.items() if jax.dtypes.canonicalize_dtype(x.dtype) != x.dtype)
     if wide:
         warnings.warn(
             f"{len(wide)} arrays of {file}, such as {wide[0]!r}, have 64-bit numbers, and are "
