@@ -29,14 +29,25 @@ from measure import print_machine
 
 import flowguide
 from flowguide import nn
-from flowguide._environments import quiet
-from flowguide._processes import cores, START_METHOD, start_worker, worker_context
-from flowguide.evaluate import _evaluate as evaluation, Agent, cross, evaluate, Pool
-from flowguide.evaluate._act import act
-from flowguide.evaluate._guided import put_together
-from flowguide.evaluate._player import make_environment
-from flowguide.evaluate._rules import Rules
-from flowguide.evaluate._workers import Workers
+from flowguide._agent.act import act
+from flowguide._agent.guided import put_together
+from flowguide._rollout.by_name import make_environment
+from flowguide._rollout.environments import quiet
+from flowguide._rollout.rules import Rules
+from flowguide._rollout.workers import Workers
+from flowguide._system.processes import (
+    cores,
+    START_METHOD,
+    start_worker,
+    worker_context,
+)
+from flowguide.evaluate import (
+    _evaluate as evaluation,
+    Agent,
+    cross,
+    evaluate,
+    Pool,
+)
 
 # The weights of QGF's README.
 WEIGHTS = (0.004, 0.008, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12)

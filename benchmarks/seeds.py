@@ -7,13 +7,12 @@ import dataclasses
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from measure import interleaved, print_machine
 from training import make_learner, make_windows
 
-from flowguide.train._loop import advance, init
+from flowguide.train import init, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +45,21 @@ def main(settings: Settings) -> None:
         stacked = jax.default_backend() != "cpu"
         learner = make_learner((width,) * depth, stacked=stacked)
         key = jax.random.split(jax.random.key(0), seeds) if seeds > 1 else jax.random.key(0)
-        state = init(learner, key).learner
-        memory = sum(x.nbytes for x in jax.tree.leaves(eqx.filter(state, eqx.is_array)))
+        state = init(learner, key)
+        memory = sum(x.nbytes for x in jax.tree.leaves(eqx.filter(state.learner, eqx.is_array)))
 
         def run():
             nonlocal state
-            numbers = jnp.asarray(0), jnp.asarray(settings.updates)
-            state, losses, _ = advance(
-                (learner, windows, key), state, *numbers, settings.batch_size
+            state = train(
+                learner,
+                windows,
+                steps=int(state.step) + settings.updates,
+                batch_size=settings.batch_size,
+                key=key,
+                log_every=settings.updates,
+                state=state,
             )
-            return losses
+            return eqx.filter(state, eqx.is_array)
 
         return run, memory
 

@@ -22,7 +22,12 @@ from measure import print_machine
 from training import ACTION, GAMMA, HORIZON, make_learner, OBSERVATION
 
 from flowguide.data import SliceStream, Windows
-from flowguide.train import init, Jointly, train, TrainState
+from flowguide.train import (
+    init,
+    Jointly,
+    train,
+    TrainState,
+)
 
 MEBI = 2**20
 

@@ -25,8 +25,7 @@ from measure import interleaved, matrix_product, print_machine
 
 from flowguide import nn
 from flowguide.data import Batch, from_arrays, Windows
-from flowguide.train import FlowMatching, IQL, Jointly
-from flowguide.train._loop import advance
+from flowguide.train import FlowMatching, init, IQL, Jointly, train
 
 OBSERVATION, ACTION, HORIZON, GAMMA = 28, 5, 5, 0.99
 EXPECTILE, TARGET_RATE, RATE = 0.9, 0.005, 3e-4
@@ -83,14 +82,21 @@ def make_learner(hidden: tuple[int, ...], *, stacked: bool = False) -> Jointly:
 
 def ours(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> Any:
     learner = make_learner(hidden)
-    fixed = (learner, windows, jax.random.key(1))
-    state = eqx.filter_jit(learner.init)(jax.random.key(0))
+    key = jax.random.key(0)
+    state = init(learner, key)
 
     def run():
         nonlocal state
-        first, last = jnp.asarray(0), jnp.asarray(settings.updates)
-        state, losses, _ = advance(fixed, state, first, last, settings.batch_size)
-        return losses
+        state = train(
+            learner,
+            windows,
+            steps=int(state.step) + settings.updates,
+            batch_size=settings.batch_size,
+            key=key,
+            log_every=settings.updates,
+            state=state,
+        )
+        return eqx.filter(state, eqx.is_array)
 
     return run
 

@@ -8,7 +8,12 @@ import dataclasses
 import numpy as np
 import tyro
 
-from flowguide.evaluate import compare, Condition, Episode, interquartile_mean
+from flowguide.results import (
+    compare,
+    Condition,
+    Episode,
+    interquartile_mean,
+)
 
 # Pairs, and the chances that one is gained and that it is lost.
 PAIRS = [(10, 0.1, 0.0), (20, 0.98, 0.0), (20, 0.3, 0.1), (50, 0.3, 0.1), (50, 0.9, 0.0)]

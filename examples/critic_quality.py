@@ -11,7 +11,8 @@ import tyro
 from growth import Growing, plot_growth
 from trained import critic_run, PLAN, save, trained
 
-from flowguide.evaluate import cross, evaluate_runs, summarise
+from flowguide.evaluate import cross, evaluate_runs
+from flowguide.results import summarise
 
 
 @dataclasses.dataclass(frozen=True)

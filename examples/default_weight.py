@@ -17,7 +17,8 @@ import tyro
 from trained import Common, critic_run, CUBE, PUZZLE, trained
 
 import flowguide
-from flowguide.evaluate import compare, Comparison, evaluate_runs
+from flowguide.evaluate import evaluate_runs
+from flowguide.results import compare, Comparison
 
 NUM_ACTIONS = 4
 TASKS = (

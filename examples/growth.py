@@ -6,9 +6,8 @@ from typing import Any
 
 from trained import Common, CUBE
 
-from flowguide.diagnose._style import style
-from flowguide.evaluate import Condition, Success
-from flowguide.evaluate._drawing import add_legend, add_title, errors_of, finish_axes, new_figure
+from flowguide.plot import add_legend, add_title, errors_of, finish_axes, method_style, new_figure
+from flowguide.results import Condition, Success
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +35,7 @@ def plot_growth(
     panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for (task, sizes), axes in zip(found.items(), panels, strict=True):
         for i, condition in enumerate(next(iter(sizes.values()))):
-            color, marker = style(condition.curve, i)
+            color, marker = method_style(condition.curve, i)
             rates = [rates[condition] for rates in sizes.values()]
             axes.errorbar(
                 *(list(sizes), [rate.value for rate in rates], errors_of(rates)),

@@ -21,7 +21,7 @@ from trained import save
 
 import flowguide
 from flowguide.diagnose import MixtureVelocity
-from flowguide.evaluate._drawing import finish_axes, new_figure
+from flowguide.plot import finish_axes, new_figure
 
 LOW, HIGH, STEPS = -4.0, 4.0, 50
 FIELD = MixtureVelocity()

@@ -16,8 +16,10 @@ import tyro
 from growth import Growing, plot_growth
 from trained import plan_settings, save
 
-from flowguide import load, load_observations, train
-from flowguide.evaluate import cross, evaluate_runs, summarise
+from flowguide import load, load_observations
+from flowguide.evaluate import cross, evaluate_runs
+from flowguide.results import summarise
+from flowguide.runs import run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +82,7 @@ def train_one(
     changed: dict[str, Any] = {"hidden": hidden, "steps": settings.steps, "seed": seed}
     changed |= {"log_every": often, "checkpoint_every": often}
     plan = plan_settings(task, settings.runs)
-    train.run(dataclasses.replace(plan, **changed), folder)
+    run(dataclasses.replace(plan, **changed), folder)
 
 
 if __name__ == "__main__":

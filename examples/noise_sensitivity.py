@@ -9,7 +9,8 @@ import jax
 import tyro
 from trained import Common, save, trained
 
-from flowguide.diagnose import across_runs, noise_sensitivity
+from flowguide.diagnose import noise_sensitivity
+from flowguide.results import across_runs
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from flowguide import data, train
 from flowguide.evaluate import load_agents
+from flowguide.ogbench import collect, dataset_name
+from flowguide.runs import preset, run as train_run, Settings
 
 PLAN = tomllib.loads((Path(__file__).parent / "ogbench" / "small.toml").read_text())
 CUBE = "cube-single-play-singletask-task1-v0"
@@ -47,25 +48,25 @@ def trained(
     settings = plan_settings(task, runs)
     agents = []
     for seed in seeds:
-        policy = runs / "policies" / data.dataset_name(task) / "small" / f"seed_{seed}"
+        policy = runs / "policies" / dataset_name(task) / "small" / f"seed_{seed}"
         critic = critic_run(runs, task, seed, training)
         alone = dataclasses.replace(settings, critic="none", seed=seed)
         with_critic = dataclasses.replace(settings, **{"frozen": policy, "seed": seed, **changed})
         for run, made in ((policy, alone), (critic, with_critic)):
             if not (run / "finished.json").exists():
-                train.run(made, run)
+                train_run(made, run)
         agents += load_agents(critic)
     return agents
 
 
-def plan_settings(task: str, runs: Path) -> train.Settings:
+def plan_settings(task: str, runs: Path) -> Settings:
     """The plan's settings of a training; data that are missing are collected first."""
-    dataset, folder = data.dataset_name(task), runs / "data"
+    dataset, folder = dataset_name(task), runs / "data"
     if not (folder / f"{dataset}.npz").exists():
-        data.collect(dataset, PLAN["collect"], folder, workers=os.cpu_count() or 1)
+        collect(dataset, PLAN["collect"], folder, workers=os.cpu_count() or 1)
     options = dict(PLAN["train"]["small"])
-    preset = train.preset(options.pop("preset"), task)
-    return dataclasses.replace(preset, **options, dataset_dir=folder)
+    settings = preset(options.pop("preset"), task)
+    return dataclasses.replace(settings, **options, dataset_dir=folder)
 
 
 def critic_run(runs: Path, task: str, seed: int, training: str = "small") -> Path:

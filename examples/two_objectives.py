@@ -15,8 +15,8 @@ import tyro
 from trained import Common, save, trained
 
 import flowguide
-from flowguide.diagnose._means import means
-from flowguide.evaluate._drawing import add_legend, add_title, finish_axes, new_figure
+from flowguide.plot import add_legend, add_title, finish_axes, new_figure
+from flowguide.results import means
 
 
 @flowguide.as_critic

@@ -9,8 +9,9 @@ import jax
 import tyro
 from trained import Common, save, trained
 
-from flowguide.diagnose import across_runs, value_optimisation
+from flowguide.diagnose import value_optimisation
 from flowguide.evaluate import cross
+from flowguide.results import across_runs
 
 METHODS = ("qgf", "ood", "qgf_jacobian", "ode", "bptt")
 

@@ -10,9 +10,17 @@ import dataclasses
 import tyro
 from trained import Common, critic_run, save, trained
 
-from flowguide.evaluate import compare, cross, evaluate_runs, plot_success
-from flowguide.evaluate._drawing import Styles
-from flowguide.evaluate._figure_compute import draw_compute
+from flowguide.evaluate import cross, evaluate_runs
+from flowguide.plot import (
+    add_legend,
+    add_title,
+    draw_compute,
+    finish_axes,
+    new_figure,
+    plot_success,
+    Styles,
+)
+from flowguide.results import compare
 
 METHODS = (
     *("qgf", "qgf_regularised", "qgf_orthogonal", "qgf_jacobian"),
@@ -53,11 +61,15 @@ def main(settings: Settings) -> None:
         settings.out.mkdir(parents=True, exist_ok=True)
         plot_success(played, settings.out / f"variants_{name}.png", task)
         print(f"Wrote {settings.out / f'variants_{name}.png'}.")
-        styles = Styles(row.condition for row in table)
-        picture = draw_compute(name, task, table, styles)
-        assert picture is not None
-        save(picture.figure, settings.out, f"compute_{name}")
-        print(picture.left_out or "All conditions are in the picture.")
+        figure = new_figure(8.6, 4.6)
+        axes = figure.subplots()
+        draw_compute(axes, table, Styles(row.condition for row in table))
+        finish_axes(axes, is_rate=True)
+        axes.set_ylabel("success rate")
+        axes.set_xlabel("cost of one action, in forward passes of one network")
+        add_legend(figure, [axes])
+        add_title(figure, task, "of each method the best weight, with its 95% Wilson interval")
+        save(figure, settings.out, f"compute_{name}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from typing import Any as _Any, TYPE_CHECKING as _TYPE_CHECKING
 
 from . import nn
 from ._catalogue import CATALOGUE, Method, register
-from ._classifier_free import ClassifierFreeVelocity
 from ._cost import Cost
 from ._critic import (
     as_critic,
@@ -64,7 +63,7 @@ from ._policy import (
 )
 from ._replace import with_critic, with_weight
 from ._save import load, load_observations, save
-from ._velocity import reverse_time, VelocityField, VelocityStep
+from ._velocity import ClassifierFreeVelocity, reverse_time, VelocityField, VelocityStep
 from ._weight import (
     AbstractWeight,
     DEFAULT_KAPPA,
@@ -82,8 +81,14 @@ if _TYPE_CHECKING:
         data as data,
         diagnose as diagnose,
         evaluate as evaluate,
+        ogbench as ogbench,
+        plot as plot,
+        report as report,
+        results as results,
+        runs as runs,
         sweep as sweep,
         train as train,
+        video as video,
     )
 
 __version__ = _version("flowguide")
@@ -160,8 +165,20 @@ __all__ = [
     "with_weight",
 ]
 
-# Imported when they are first used: they need simulators, plotting, SciPy, and guiding does not.
-_SUBMODULES = ("data", "diagnose", "evaluate", "sweep", "train")
+# Imported when they are first used: most need simulators and plotting, and guiding does not.
+_SUBMODULES = (
+    "data",
+    "diagnose",
+    "evaluate",
+    "ogbench",
+    "plot",
+    "report",
+    "results",
+    "runs",
+    "sweep",
+    "train",
+    "video",
+)
 
 
 def __getattr__(name: str) -> _Any:

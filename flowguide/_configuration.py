@@ -9,10 +9,9 @@ import jax.random as jr
 import numpy as np
 
 from ._checks import is_int
-from ._classifier_free import ClassifierFreeVelocity
 from ._critic import Ensemble, NoiseConditionedCritic, Pessimism
 from ._policy import FlowPolicy
-from ._velocity import ReversedVelocity
+from ._velocity import ClassifierFreeVelocity, ReversedVelocity
 from .nn import CriticMLP, ValueMLP, VelocityMLP
 
 # The closed list: a file names one of these, and nothing else is ever constructed.

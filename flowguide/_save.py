@@ -14,10 +14,10 @@ from safetensors import safe_open, SafetensorError
 from safetensors.numpy import save_file
 
 from ._configuration import configuration, construct
-from ._files import replace_file
 from ._policy import FlowPolicy
-from ._run_folder import folder_of_seed
-from ._versions import versions
+from ._run_folder import RunFolder
+from ._system.files import replace_file
+from ._system.versions import versions
 
 MODEL_FILE = "model.safetensors"
 # Of the arrays, the one that belongs to neither policy nor critic.
@@ -101,7 +101,7 @@ def load(folder: str | os.PathLike[str], *, seed: int | None = None) -> tuple[An
     another shape or of an unknown class, or a run of several seeds. The message names it. Warns
     where 64-bit numbers become 32-bit ones, since JAX's `jax_enable_x64` is off.
     """
-    file, header, arrays = _read(folder_of_seed(Path(folder).expanduser(), seed))
+    file, header, arrays = _read(RunFolder(Path(folder).expanduser()).the_one(seed))
     try:
         skeleton = {name: construct(header[name], name) for name in ("policy", "critic")}
     except (ValueError, KeyError, TypeError) as error:
@@ -138,7 +138,7 @@ def load_observations(folder: str | os.PathLike[str], *, seed: int | None = None
 
     `FileNotFoundError` if none were saved; `ValueError` for a file that is damaged.
     """
-    file, _, arrays = _read(folder_of_seed(Path(folder).expanduser(), seed))
+    file, _, arrays = _read(RunFolder(Path(folder).expanduser()).the_one(seed))
     if OBSERVATIONS not in arrays:
         raise FileNotFoundError(
             f"{file} holds no observations: flowguide.save(folder, policy, critic, "

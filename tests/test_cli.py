@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from flowguide import CATALOGUE, FlowPolicy, nn, save
-from flowguide.evaluate import read_episodes
+from flowguide.results import read_episodes
 
 METHODS = [*CATALOGUE]
 
@@ -150,3 +150,32 @@ def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, options, said):
     found = flowguide(*arguments, *options, "--out", str(tmp_path / "results.jsonl"))
     assert found.returncode == 1 and said in found.stderr
     assert "Traceback" not in found.stderr and not (tmp_path / "results.jsonl").exists()
+
+
+LOST = """
+import gc, os, signal, time
+from flowguide.cli import _main
+
+class Command:
+    def run(self):
+        was = []
+
+        def callback(phase, info):
+            if not was:
+                was.append(True)
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.1)
+
+        gc.callbacks.append(callback)
+        gc.collect()
+        time.sleep(60)
+
+_main.parse = lambda arguments: Command()
+_main.main()
+"""
+
+
+def test_an_interrupt_that_python_drops_is_not_lost():
+    found = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, timeout=50)
+    assert found.returncode == 130
+    assert found.stderr == "flowguide: stopped; the same command goes on from what is finished.\n"

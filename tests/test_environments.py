@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from flowguide import _environments
+from flowguide._rollout import environments
 
 # Goal-conditioned, single-task and data collection; every family; a random teleport.
 CASES = {
@@ -24,7 +24,7 @@ CASES = {
 
 
 def trajectory(env, seed, steps=30, options=None):
-    observation, info = _environments.reset(env, seed, options)
+    observation, info = environments.reset(env, seed, options)
     observations, rewards = [observation], []
     rng = np.random.default_rng(seed)
     for _ in range(steps):
@@ -44,7 +44,7 @@ def is_same(one, other):
 @pytest.mark.parametrize("case", CASES)
 def test_same_seed_same_trajectory_whatever_came_before(case):
     name, kwargs = CASES[case]
-    env = _environments.make(name, **kwargs)
+    env = environments.make(name, **kwargs)
     first = trajectory(env, seed=1)
 
     assert is_same(first, trajectory(env, seed=1))
@@ -59,14 +59,14 @@ def test_same_seed_same_trajectory_whatever_came_before(case):
     assert is_same(first, trajectory(env, seed=1))
 
     # Also without the reset that gymnasium's checker does when it makes the environment.
-    fresh = _environments.make(name, disable_env_checker=True, **kwargs)
+    fresh = environments.make(name, disable_env_checker=True, **kwargs)
     assert is_same(first, trajectory(fresh, seed=1))
 
 
 def digest(names):
     found = hashlib.sha256()
     for name in names:
-        for array in trajectory(_environments.make(name), seed=3, steps=20):
+        for array in trajectory(environments.make(name), seed=3, steps=20):
             found.update(array.tobytes())
     return found.hexdigest()
 
@@ -79,10 +79,10 @@ def test_same_seed_same_trajectory_in_another_process():
 
 
 def test_seeds_differ_from_each_other_in_the_goal_and_the_task():
-    env = _environments.make("cube-single-play-v0")
+    env = environments.make("cube-single-play-v0")
     goals, tasks = [], set()
     for seed in range(12):
-        _, info = _environments.reset(env, seed)
+        _, info = environments.reset(env, seed)
         goals.append(info["goal"])
         tasks.add(env.get_wrapper_attr("cur_task_id"))
     assert len(np.unique(goals, axis=0)) == 12
@@ -90,32 +90,32 @@ def test_seeds_differ_from_each_other_in_the_goal_and_the_task():
 
 
 def test_options_choose_the_task():
-    env = _environments.make("cube-single-play-v0")
+    env = environments.make("cube-single-play-v0")
     for task in (1, 4):
-        _environments.reset(env, 0, {"task_id": task})
+        environments.reset(env, 0, {"task_id": task})
         assert env.get_wrapper_attr("cur_task_id") == task
 
 
 def test_reset_leaves_the_environment_as_it_was():
-    env = _environments.make("cube-single-play-v0")
+    env = environments.make("cube-single-play-v0")
     kind = type(env.unwrapped)
-    _environments.reset(env, 0)
+    environments.reset(env, 0)
     assert type(env.unwrapped) is kind
     with pytest.raises(AssertionError, match="Task ID"):
-        _environments.reset(env, 0, {"task_id": 99})
+        environments.reset(env, 0, {"task_id": 99})
     assert type(env.unwrapped) is kind
 
 
 def test_large_seeds():
-    env = _environments.make("pointmaze-medium-navigate-v0")
+    env = environments.make("pointmaze-medium-navigate-v0")
     assert not is_same(trajectory(env, 2**70), trajectory(env, 2**70 + 1))
 
 
 @pytest.mark.parametrize("seed", [-1, True])
 def test_a_seed_that_is_none(seed):
-    env = _environments.make("pointmaze-medium-navigate-v0")
+    env = environments.make("pointmaze-medium-navigate-v0")
     with pytest.raises(ValueError, match="seed must be an integer of at least 0"):
-        _environments.reset(env, seed)
+        environments.reset(env, seed)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_seed_that_is_none(seed):
     ],
 )
 def test_names_of_datasets_tasks_and_environments(name):
-    env = _environments.make(name)
+    env = environments.make(name)
     assert env.observation_space.shape == (28,)
     assert env.action_space is env.action_space
 
@@ -136,13 +136,13 @@ def test_names_of_datasets_tasks_and_environments(name):
 @pytest.mark.parametrize("name", ["cube-singel-play-v0", "Ant-v5", "Ant-some-data-v5", "", "a b"])
 def test_unknown_name(name):
     with pytest.raises(ValueError, match=f"'{name}' is no OGBench environment. Expected .*cube-"):
-        _environments.make(name)
+        environments.make(name)
 
 
 @pytest.mark.parametrize("name", ["visual-cube-single-play-v0", "powderworld-easy-play-v0"])
 def test_pixels(name):
     with pytest.raises(ValueError, match="observes pixels"):
-        _environments.make(name)
+        environments.make(name)
 
 
 def test_importing_flowguide_imports_no_simulator():

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from flowguide._files import as_file_name, replace_file
-from flowguide._locks import alone_with
+from flowguide._system.files import as_file_name, replace_file
+from flowguide._system.locks import alone_with
 
 HOLD = """
 import sys, time

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flowguide._processes import without_interrupts
+from flowguide._system.processes import without_interrupts
 from flowguide.sweep import Job
 from flowguide.sweep._process import JobProcess
 from flowguide.sweep._state import log_file

@@ -9,7 +9,10 @@ from .ensemble import (
     Pessimism as Pessimism,
     safe_std as safe_std,
 )
-from .gradient import critic_gradient as critic_gradient, CriticGradient as CriticGradient
+from .gradient import (
+    critic_gradient as critic_gradient,
+    CriticGradient as CriticGradient,
+)
 from .noise_conditioned import NoiseConditionedCritic as NoiseConditionedCritic
 from .switch import Switch as Switch
 from .value import (

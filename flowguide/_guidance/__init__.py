@@ -1,19 +1,23 @@
-from ._base import (
+from .base import (
     AbstractFlowGuidance as AbstractFlowGuidance,
     AbstractGuidance as AbstractGuidance,
 )
-from ._beam import Beam as Beam, beam as beam, BeamPolicy as BeamPolicy
-from ._best_of_n import best_of_n as best_of_n, BestOfN as BestOfN, BestOfNPolicy as BestOfNPolicy
-from ._cfg import cfg as cfg, ClassifierFree as ClassifierFree
-from ._gate import DisagreementGate as DisagreementGate
-from ._grad_step import (
+from .beam import Beam as Beam, beam as beam, BeamPolicy as BeamPolicy
+from .best_of_n import (
+    best_of_n as best_of_n,
+    BestOfN as BestOfN,
+    BestOfNPolicy as BestOfNPolicy,
+)
+from .cfg import cfg as cfg, ClassifierFree as ClassifierFree
+from .gate import DisagreementGate as DisagreementGate
+from .grad_step import (
     grad_step as grad_step,
     GradStep as GradStep,
     GradStepPolicy as GradStepPolicy,
 )
-from ._gradient import GradientGuidance as GradientGuidance
-from ._guided_action_flow import guided_action_flow as guided_action_flow
-from ._methods import (
+from .gradient import GradientGuidance as GradientGuidance
+from .guided_action_flow import guided_action_flow as guided_action_flow
+from .methods import (
     bptt as bptt,
     ode as ode,
     ood as ood,
@@ -24,12 +28,12 @@ from ._methods import (
     qgf_regularised as qgf_regularised,
     robust_q as robust_q,
 )
-from ._noise_ascent import (
+from .noise_ascent import (
     noise_ascent as noise_ascent,
     NoiseAscent as NoiseAscent,
     NoiseAscentPolicy as NoiseAscentPolicy,
 )
-from ._trust_region import (
+from .trust_region import (
     trust_region as trust_region,
     TrustRegion as TrustRegion,
     TrustRegionPolicy as TrustRegionPolicy,

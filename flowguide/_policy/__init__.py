@@ -5,7 +5,8 @@ from .base import (
     raw_observation as raw_observation,
     Trace as Trace,
 )
-from .flow import Flow as Flow, FlowPolicy as FlowPolicy, GuidanceTerm as GuidanceTerm
+from .flow import Flow as Flow
 from .flow_cost import FlowCost as FlowCost
+from .flow_policy import FlowPolicy as FlowPolicy, GuidanceTerm as GuidanceTerm
 from .sample import sample as sample
 from .wrapper import AbstractWrapper as AbstractWrapper

@@ -15,5 +15,8 @@ from .base import (
 )
 from .kappa import DEFAULT_KAPPA as DEFAULT_KAPPA, Kappa as Kappa
 from .relative import Normalised as Normalised, Relative as Relative
-from .schedule import ScoreWeight as ScoreWeight, WeightInterval as WeightInterval
+from .schedule import (
+    ScoreWeight as ScoreWeight,
+    WeightInterval as WeightInterval,
+)
 from .unit import weight_unit as weight_unit

@@ -1,4 +1,18 @@
-from ._main import main
+import sys
+
+from .._extras import check_extra
+
+
+def main() -> None:
+    """The `flowguide` command."""
+    try:
+        check_extra("ogbench", "The flowguide command")
+    except ImportError as error:
+        sys.exit(f"flowguide: {error}")
+    from ._main import main
+
+    main()
+
 
 __all__ = [
     "main",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import tyro
 
-from .._processes import cores
+from .._system.processes import cores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Collect:
     """Every random number follows from it."""
 
     def run(self) -> None:
-        from ..data import collect
+        from ..ogbench import collect
 
         workers = cores() if self.workers is None else self.workers
         file = collect(self.dataset, self.episodes, self.out, workers=workers, seed=self.seed)

@@ -4,17 +4,17 @@ import time
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
-from .._files import replace_file
-from .._processes import cores
-from .._progress import make_console, teller
 from .._random import as_seed
+from .._system.files import replace_file
+from .._system.processes import cores
+from .._system.progress import make_console, teller
 from .._weight import DEFAULT_KAPPA
 from ._terminal import success_table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..evaluate import Episode
+    from ..results import Episode
 
 RUN = "run"
 INDENT = "    "
@@ -134,7 +134,7 @@ def _claim(plan: Plan, out: Path, seed: int) -> None:
 
 
 def _collect(plan: Plan, out: Path, seed: int, console: "Console") -> None:
-    from ..data import collect, dataset_name
+    from ..ogbench import collect, dataset_name
 
     name = dataset_name(plan.task)
     if (out / f"{name}.npz").exists() and (out / f"{name}-val.npz").exists():
@@ -145,7 +145,7 @@ def _collect(plan: Plan, out: Path, seed: int, console: "Console") -> None:
 
 
 def _train(plan: Plan, out: Path, seed: int, console: "Console") -> Path:
-    from ..train import run, Settings
+    from ..runs import run, Settings
 
     _head(console, 2, f"Training a flow policy and a critic, {plan.steps:,} updates")
     settings = Settings(
@@ -186,7 +186,8 @@ def _head(console: "Console", number: int, sentence: str) -> None:
 
 
 def _report(plan: Plan, out: Path, episodes: list["Episode"], console: "Console") -> None:
-    from ..evaluate import plot_success, summarise
+    from ..plot import plot_success
+    from ..results import summarise
 
     _head(console, 4, "Success, with 95% Wilson intervals")
     console.print(success_table(summarise(episodes)))

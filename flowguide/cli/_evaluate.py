@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from .._catalogue import CATALOGUE
-from .._progress import make_console, teller
+from .._system.progress import make_console, teller
 
 KAPPAS = (1.0, 3.0, 10.0, 30.0, 100.0)
 METHODS = f"Methods: {', '.join(CATALOGUE)}. Those without a weight stand with their defaults."
@@ -39,8 +39,8 @@ class Guidances:
 
     def made(self, runs: Sequence[Path]) -> dict[str, Any]:
         """The guidances by their labels, for these runs."""
-        from ..evaluate._cross import Crossing
-        from ..evaluate._runs import observations_of
+        from .._agent.cross import Crossing
+        from .._agent.runs import observations_of
 
         given = vars(self).copy()
         crossing = Crossing(given.pop("method"), **given)
@@ -115,7 +115,9 @@ class Evaluate:
     file; those that guidance gained or lost first."""
 
     def run(self) -> None:
-        from ..evaluate import evaluate_runs, record_videos, summarise, video_problem
+        from ..evaluate import evaluate_runs
+        from ..results import summarise
+        from ..video import record_videos, video_problem
         from ._terminal import success_table
 
         console = make_console()
@@ -173,7 +175,8 @@ class Tune:
     """Episodes of each training seed that test what was chosen."""
 
     def run(self) -> None:
-        from ..evaluate import summarise, tune_runs
+        from ..evaluate import tune_runs
+        from ..results import summarise
         from ._terminal import success_table
 
         console = make_console()

@@ -1,3 +1,4 @@
+import _thread
 import gc
 import inspect
 import multiprocessing
@@ -5,6 +6,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from typing import Annotated, Any
 
 import tyro
@@ -47,6 +49,7 @@ def parse(arguments: list[str]) -> Any:
 def main() -> None:
     """The `flowguide` command: parses, calls the library and prints."""
     is_stopped = False
+    sys.unraisablehook = _interrupt_again
     try:
         try:
             parse(sys.argv[1:]).run()
@@ -79,6 +82,16 @@ def main() -> None:
         # At once: a program that still runs on the device would meet an interpreter that is taken
         # down under it, which ends in SIGSEGV.
         os._exit(130)
+
+
+def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Python drops what is raised in a destructor or a callback of the garbage collector: a Ctrl-C
+    that arrives there would be lost."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        # A moment later, when it is over.
+        threading.Timer(0.01, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _reader_is_gone() -> bool:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import tyro
 
-from .._progress import make_console, teller
+from .._system.progress import make_console, teller
 from ._terminal import show_table
 
 
@@ -29,13 +29,15 @@ class Report:
     """Rows of a table that are shown here; the page has all."""
 
     def run(self) -> None:
-        from ..evaluate._report import read_report, write_report
+        from ..report import report
 
         console = make_console()
         if not console.is_terminal:
             # A file has no width: lines as long as the tables.
             console = make_console(width=160)
-        found = read_report(self.files)
-        for section in found[1]:
-            show_table(console, section.table, self.rows)
-        write_report(found, self.out, tell=teller(console))
+        report(
+            self.files,
+            self.out,
+            tell=teller(console),
+            on_table=lambda table: show_table(console, table, self.rows),
+        )

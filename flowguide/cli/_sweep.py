@@ -4,7 +4,7 @@ from typing import Annotated, TYPE_CHECKING
 
 import tyro
 
-from .._progress import make_console
+from .._system.progress import make_console
 
 if TYPE_CHECKING:
     from rich.console import Console

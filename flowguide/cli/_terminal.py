@@ -8,15 +8,15 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    from ..evaluate import Condition, Success
-    from ..evaluate._tables import Table
+    from .._results.tables import Table
+    from ..results import Condition, Success
 
 _MARKS = {"": "", "better": "bold green", "worse": "bold red"}
 
 
 def success_table(found: "dict[Condition, Success]") -> "RichTable":
     """Conditions with their success rates, one a row."""
-    from ..evaluate._conditions import weight_text
+    from .._results.conditions import weight_text
 
     table = _plain_table()
     table.add_column("condition")
@@ -46,7 +46,7 @@ def show_table(console: "Console", table: "Table", rows: int) -> None:
     """
     from rich.text import Text
 
-    from ..evaluate._tables import thinned
+    from .._results.tables import thinned
 
     console.print()
     console.print(Text(table.title, style="bold"))

@@ -6,9 +6,8 @@ from typing import Literal
 
 import tyro
 
-from .._progress import make_console, teller
-from ..train._presets import preset
-from ..train._settings import Settings
+from .._system.progress import make_console, teller
+from ..runs import preset, Settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Train:
     or small (256x3, discount 0.98, 16,000 steps). `--preset paper --help` shows them."""
 
     def run(self) -> None:
-        from ..train import run
+        from ..runs import run
 
         tell = teller(make_console())
         run(self.settings, self.out, tell=tell)

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from .._checks import as_positive_int, is_int
+from .._system.npz import npz_header
 from ._dataset import Dataset, from_arrays
-from ._npz import npz_header
 from ._windows import AbstractSampler
 
 

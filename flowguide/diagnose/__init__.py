@@ -1,28 +1,19 @@
+from .._extras import check_extra
+
+check_extra("ogbench", __name__)
+
 from ._critic_error import critic_error, CriticError
 from ._exploitation import Exploitation, exploitation
-from ._means import across_runs, Means
-from ._noise_sensitivity import (
-    noise_sensitivity,
-    NoiseSensitivity,
-)
-from ._tilted import (
-    MixtureVelocity,
-    tilted_distance,
-    TiltedDistance,
-)
+from ._noise_sensitivity import noise_sensitivity, NoiseSensitivity
+from ._tilted import MixtureVelocity, tilted_distance, TiltedDistance
 from ._trajectory import Trajectory, trajectory
-from ._value_optimisation import (
-    value_optimisation,
-    ValueOptimisation,
-)
+from ._value_optimisation import value_optimisation, ValueOptimisation
 
 __all__ = [
-    "across_runs",
     "critic_error",
     "CriticError",
     "Exploitation",
     "exploitation",
-    "Means",
     "MixtureVelocity",
     "noise_sensitivity",
     "NoiseSensitivity",

@@ -10,13 +10,13 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
+from .._agent.act import as_float
 from .._critic import Critic, value_of
 from .._policy import AbstractPolicy
-from ..evaluate._act import as_float
-from ..evaluate._drawing import add_legend, add_title, finish_axes, new_figure
-from ..evaluate._player import EpisodePlayer, make_environment, play_episode
-from ._means import Means, means
-from ._style import style
+from .._results.means import Means, means
+from .._rollout.by_name import make_environment
+from .._rollout.player import EpisodePlayer, play_episode
+from ..plot import add_legend, add_title, finish_axes, method_style, new_figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class CriticError:
         figure = new_figure(6.4, 4.2)
         axes = figure.subplots()
         for i, name in enumerate(self.names):
-            color, marker = style(name, i)
+            color, marker = method_style(name, i)
             axes.plot(
                 *(self.returned[i], self.claimed[i]),
                 color=color,

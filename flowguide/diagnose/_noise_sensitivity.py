@@ -11,10 +11,9 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from .._critic import Critic
 from .._policy import FlowPolicy
-from ..evaluate._drawing import add_legend, add_title, finish_axes, new_figure
+from .._results.means import Means, means
+from ..plot import add_legend, add_title, finish_axes, method_style, new_figure
 from ._guidances import count_of, guided_flow, named_guidances
-from ._means import Means, means
-from ._style import style
 
 SIZES = (0.1, 0.3, 1.0)
 # Observations that are differentiated at a time.
@@ -46,7 +45,7 @@ class NoiseSensitivity:
         for j, (axes, size) in enumerate(zip(panels, self.sizes, strict=True)):
             for i, name in enumerate(self.names):
                 found = self.cosine[i, :, j]
-                color, marker = style(name, i)
+                color, marker = method_style(name, i)
                 axes.plot(
                     *(self.times, found.value),
                     color=color,

@@ -14,9 +14,8 @@ from .._catalogue import method_named
 from .._critic import Critic
 from .._guide import guide
 from .._policy import FlowPolicy
-from ..evaluate._drawing import add_legend, add_title, finish_axes, new_figure, scale_weights
-from ._means import Means, means
-from ._style import style
+from .._results.means import Means, means
+from ..plot import add_legend, add_title, finish_axes, method_style, new_figure, scale_weights
 
 METHOD_NAMES = ("qgf", "qgf_jacobian", "ode", "bptt", "ood", "posterior")
 # The exact density is summed on so many points.
@@ -92,7 +91,7 @@ class TiltedDistance:
         axes = figure.subplots()
         for i, name in enumerate(self.names):
             found = self.distance[i]
-            color, marker = style(name, i)
+            color, marker = method_style(name, i)
             axes.errorbar(
                 *(self.weights, found.value),
                 [found.value - found.low, found.high - found.value],

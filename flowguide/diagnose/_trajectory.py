@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._policy import AbstractPolicy, Trace
-from ..evaluate._drawing import add_legend, add_title, finish_axes, new_figure
-from ._style import style
+from ..plot import add_legend, add_title, finish_axes, method_style, new_figure
 
 MAX_ENTRIES = 6
 
@@ -35,7 +34,7 @@ class Trajectory:
         (action_axes, clean_axes), (guidance_axes, value_axes) = panels
         entries = self._entries()
         for i, (name, trace) in enumerate(self.traces.items()):
-            color, marker = style(name, i)
+            color, marker = method_style(name, i)
             look = {"color": color, "marker": marker, "markersize": 3, "linewidth": 1.2}
             flat = np.asarray(trace.actions).reshape(len(trace.times), -1)[:, entries]
             clean = np.asarray(trace.clean_actions).reshape(len(trace.times), -1)[:, entries]

@@ -8,23 +8,16 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
+from .._agent.agents import Agent
+from .._agent.cross import check_guidances
+from .._agent.guided import conditions_of, Guided, put_together
 from .._critic import Critic, value_of
 from .._policy import AbstractPolicy, FlowPolicy
-from ..evaluate._agents import Agent
-from ..evaluate._conditions import Condition, UNGUIDED, units_of
-from ..evaluate._cross import check_guidances
-from ..evaluate._drawing import (
-    add_legend,
-    add_title,
-    draw_curves,
-    finish_axes,
-    new_figure,
-    Styles,
-)
-from ..evaluate._guided import conditions_of, Guided, put_together
-from ..evaluate._statistics import Estimate
+from .._results.conditions import Condition, UNGUIDED, units_of
+from .._results.means import Means, means
+from .._results.statistics import Estimate
+from ..plot import add_legend, add_title, draw_curves, finish_axes, new_figure, Styles
 from ._guidances import count_of
-from ._means import Means, means
 
 
 @dataclasses.dataclass(frozen=True)

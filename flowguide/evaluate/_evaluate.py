@@ -7,21 +7,22 @@ from typing import Any
 
 import gymnasium
 
+from .._agent.act import chunk_length, default_batch_size
+from .._agent.agents import Agent
+from .._agent.cross import check_guidances
+from .._agent.finished import check_descriptions, check_same
+from .._agent.guided import conditions_of, Guided, put_together
 from .._checks import as_positive_int
-from .._processes import cores
 from .._random import as_seed
-from ._act import chunk_length, default_batch_size
-from ._agents import Agent
-from ._cross import check_guidances
-from ._dropped import dropped_note
-from ._episodes import Episode
-from ._finished import check_descriptions, check_same
+from .._results.dropped import dropped_note
+from .._results.episodes import Episode
+from .._rollout.by_name import name_of, spec_of
+from .._rollout.make_player import MakePlayer, player_spaces
+from .._rollout.rules import bounds_doubt, rescaling, Rules, SuccessAt
+from .._rollout.workers import Workers
+from .._system.processes import cores
 from ._group import Group, Slot, SOLVED
-from ._guided import conditions_of, Guided, put_together
-from ._player import MakePlayer, name_of, player_spaces, spec_of
-from ._rules import bounds_doubt, rescaling, Rules, SuccessAt
 from ._twice import Twice
-from ._workers import Workers
 
 # Two groups of eight fill the batches of two cores. An environment of the cube takes 170 MB.
 WORKERS_PER_CORE = 8

@@ -10,14 +10,14 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from ._act import act
-from ._agents import Agent
-from ._conditions import Condition
-from ._episodes import Episode, RULES
-from ._guided import Guided
-from ._player import GO_ON, told_success
-from ._rules import Rules
-from ._workers import Lost, Workers
+from .._agent.act import act
+from .._agent.agents import Agent
+from .._agent.guided import Guided
+from .._results.conditions import Condition
+from .._results.episodes import Episode, RULES
+from .._rollout.player import GO_ON, told_success
+from .._rollout.rules import Rules
+from .._rollout.workers import Lost, Workers
 
 # How often an episode is tried whose worker dies or hangs.
 MAX_ATTEMPTS = 3

@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._agent.cross import check_guidances
+from .._agent.guided import conditions_of
+from .._agent.runs import load_runs
 from .._checks import as_positive_int
-from .._files import replace_file
-from ._conditions import Condition, UNGUIDED
-from ._cross import check_guidances
-from ._episodes import Episode
+from .._results.conditions import Condition, UNGUIDED
+from .._results.episodes import Episode
+from .._results.statistics import rank
+from .._results.tuned import TEST_FILE, TUNED_FILE, VALIDATION_FILE
+from .._rollout.rules import Rules, SuccessAt
+from .._system.files import replace_file
 from ._evaluate import Pool
-from ._guided import conditions_of
-from ._rules import Rules, SuccessAt
-from ._runs import load_runs, play_into
-from ._statistics import rank
-
-VALIDATION_FILE = "validation.jsonl"
-TEST_FILE = "test.jsonl"
-TUNED_FILE = "tuned.json"
+from ._runs import play_into
 
 # Far from each other and from the seeds that an evaluation begins with.
 FIRST_VALIDATION_SEED = 1_000_000

@@ -3,7 +3,7 @@
 import dataclasses
 from collections import deque
 
-from ._episodes import Episode
+from .._results.episodes import Episode
 from ._group import Slot
 
 DOUBT = (

@@ -1,16 +1,13 @@
 import dataclasses
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data import dataset_name, is_goal_conditioned
-from ..data._generate import RECIPES, SUPPORTED
-from ..data._ogbench import DEFAULT_DATASET_DIR
-from ..evaluate._cross import Crossing
-from ..train import Settings
-from ..train._run import SETTINGS_FILE, to_json
+from .._agent.cross import Crossing
+from .._run_folder import RunFolder
+from ..ogbench import check_collectable, dataset_name, DEFAULT_DATASET_DIR, is_goal_conditioned
+from ..runs import Settings
 from ._jobs import Job
 from ._plan import Evaluation, Plan, Tuning
 from ._training import Training
@@ -70,11 +67,12 @@ def _data_job(plan: Plan, out: Path, training: Training, settings: Settings) -> 
     name = dataset if "dataset_dir" not in training.options else f"{training.name}.{dataset}"
     if plan.collect is None:
         return _job("download", name, {"dataset": dataset, "folder": folder})
-    if dataset not in RECIPES:
+    try:
+        check_collectable(dataset)
+    except ValueError as error:
         raise ValueError(
-            f"collect is {plan.collect}, but {dataset!r} cannot be collected, and it is not in "
-            f"{out / folder}. Expected one of {SUPPORTED}, or its npz files in that folder."
-        )
+            f"collect is {plan.collect}: {error} Or else its npz files in {out / folder}."
+        ) from error
     arguments = {"dataset": dataset, "episodes": plan.collect, "folder": folder}
     return _job("collect", name, arguments)
 
@@ -98,14 +96,14 @@ def _policy_job(
         seed=seed,
         dataset_dir=Path(_data_folder(plan, settings)),
     )
-    arguments = {"settings": to_json(settings), "folder": folder}
+    arguments = {"settings": settings.to_json(), "folder": folder}
     return _job("policy", f"{training.name}.{dataset}.seed_{seed}", arguments, needs)
 
 
 def _trained_under(folder: Path, task: str) -> str:
     """The task that a policy was trained under: another order of the tasks is no other policy."""
     try:
-        found = json.loads((folder / SETTINGS_FILE).read_text())["task"]
+        found = RunFolder(folder).settings()["task"]
     except (OSError, ValueError, KeyError):
         return task
     same = dataset_name(found) == dataset_name(task)
@@ -121,7 +119,7 @@ def _critic_job(plan: Plan, training: Training, task: str, seed: int, policy: Jo
         frozen=Path(policy.arguments["folder"]),
     )
     folder = _folder(CRITICS, task, training, seed)
-    arguments = {"settings": to_json(settings), "folder": folder}
+    arguments = {"settings": settings.to_json(), "folder": folder}
     return _job("critic", f"{training.name}.{task}.seed_{seed}", arguments, [policy])
 
 

@@ -15,8 +15,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from .._locks import locked
-from .._processes import cores
+from .._system.locks import locked
+from .._system.processes import cores
 from ._state import begin, end, log_file
 
 

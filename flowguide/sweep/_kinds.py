@@ -10,7 +10,7 @@ Arguments = dict[str, Any]
 
 
 def collect(out: Path, arguments: Arguments, cpus: int) -> None:
-    from ..data import collect
+    from ..ogbench import collect
 
     folder = _path(out, arguments["folder"])
     # The dataset that policies were trained on is never replaced.
@@ -20,14 +20,14 @@ def collect(out: Path, arguments: Arguments, cpus: int) -> None:
 
 def download(out: Path, arguments: Arguments, cpus: int) -> None:
     del cpus
-    from ..data import load_ogbench
+    from ..ogbench import load_ogbench
 
     load_ogbench(arguments["dataset"], _path(out, arguments["folder"]))
 
 
 def policy(out: Path, arguments: Arguments, cpus: int) -> None:
     del cpus
-    from ..train import run, Settings
+    from ..runs import run, Settings
 
     settings = from_table(Settings, _with_paths(out, arguments["settings"]), "the settings")
     run(settings, out / arguments["folder"])
@@ -71,7 +71,7 @@ def tune(out: Path, arguments: Arguments, cpus: int) -> None:
 
 def report(out: Path, arguments: Arguments, cpus: int) -> None:
     del cpus
-    from ..evaluate import report
+    from ..report import report
 
     files = [out / file for file in arguments["files"]]
     # What failed has left nothing, and what it has left in the middle of a tuning is no result.
@@ -98,8 +98,8 @@ def _with_paths(out: Path, settings: Arguments) -> Arguments:
 
 def _guidances(runs: Sequence[Path], tables: Sequence[Arguments]) -> dict[str, Any]:
     """What tables of a plan name, by labels; kappas are measured from what the first run keeps."""
-    from ..evaluate._cross import Crossing, merged
-    from ..evaluate._runs import observations_of
+    from .._agent.cross import Crossing, merged
+    from .._agent.runs import observations_of
 
     crossings = [from_table(Crossing, table, "the conditions") for table in tables]
     needed = any(crossing.kappas for crossing in crossings)
@@ -107,7 +107,7 @@ def _guidances(runs: Sequence[Path], tables: Sequence[Arguments]) -> dict[str, A
 
 
 def _options(arguments: Arguments, cpus: int) -> Arguments:
-    from ..evaluate._evaluate import WORKERS_PER_CORE
+    from ..evaluate import WORKERS_PER_CORE
 
     workers = arguments["options"]["workers"] or WORKERS_PER_CORE * cpus
     return {**arguments["options"], "workers": workers}

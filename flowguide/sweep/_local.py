@@ -3,7 +3,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .._processes import cores
+from .._system.processes import cores
 from ._board import Board
 from ._jobs import Job
 from ._process import describe_exit, JobProcess

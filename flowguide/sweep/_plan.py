@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from .._agent.cross import Crossing
 from .._checks import as_positive_int
-from ..data import dataset_name, is_goal_conditioned
-from ..data._ogbench import _check_name as check_name
-from ..evaluate import Condition
-from ..evaluate._cross import Crossing
+from ..ogbench import check_name, dataset_name, is_goal_conditioned
+from ..results import Condition
 from ._resources import KINDS, Resources
 from ._tables import check_keys, from_table
 from ._training import Training

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .._processes import same_imports
+from .._system.processes import same_imports
 from ._jobs import Job
 from ._state import log_file
 

@@ -6,7 +6,7 @@ from datetime import datetime, UTC
 from pathlib import Path
 from typing import Any, Literal
 
-from .._files import replace_file
+from .._system.files import replace_file
 from ._jobs import Job
 
 JOBS = "jobs"

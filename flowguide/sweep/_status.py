@@ -3,7 +3,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from .._locks import is_locked
+from .._system.locks import is_locked
 from ._jobs import Job
 from ._queue import Queued
 from ._state import is_done, log_file, read_states, State

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 from .._checks import as_positive_int
-from .._files import replace_file
-from .._locks import locked
-from .._progress import make_console
+from .._system.files import replace_file
+from .._system.locks import locked
+from .._system.progress import make_console
 from ._board import Board, graph_lines
 from ._graph import make_jobs
 from ._jobs import Job

@@ -2,9 +2,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..data import dataset_name
-from ..train import preset, PRESETS, Settings
-from ..train._settings import check, WATCHING
+from ..ogbench import dataset_name
+from ..runs import preset, PRESETS, Settings, WATCHING
 from ._tables import check_keys, convert, from_table
 
 # What the sweep itself decides, and why.
@@ -31,7 +30,7 @@ class Training:
     **Attributes:**
 
     - `name`: its name, part of the paths of its runs.
-    - `options`: fields of `flowguide.train.Settings`, and `preset`.
+    - `options`: fields of `flowguide.runs.Settings`, and `preset`.
     - `differing`: for tasks and datasets by name, what differs for them.
     """
 
@@ -55,7 +54,7 @@ class Training:
             )
         try:
             # The folder of the policy is known when there is one.
-            check(dataclasses.replace(settings, frozen=settings.dataset_dir))
+            dataclasses.replace(settings, frozen=settings.dataset_dir).check()
         except ValueError as error:
             raise ValueError(f"{where}, {task}: {error}") from error
         return settings
@@ -103,7 +102,7 @@ class Training:
             critic="none",
         )
         try:
-            check(settings)
+            settings.check()
         except ValueError as error:
             raise ValueError(f"[train.{self.name}], {task}: {error}") from error
         return settings

@@ -2,27 +2,12 @@ from ._best import Best
 from ._bootstrapped import Bootstrapped, BootstrappedState
 from ._conditioned import Conditioned, ConditionedState
 from ._critic import critic_loss
-from ._flow_matching import (
-    flow_matching_loss,
-    FlowMatching,
-)
-from ._iql import (
-    IQL,
-    IQLState,
-    value_loss,
-)
-from ._learner import (
-    AbstractLearner,
-    Jointly,
-    LearnerState,
-)
+from ._flow_matching import flow_matching_loss, FlowMatching
+from ._iql import IQL, IQLState, value_loss
+from ._learner import AbstractLearner, Jointly, LearnerState
 from ._loop import init, Report, train, TrainState
-from ._metrics import read_metrics
 from ._noise_conditioned import NoiseConditioned
-from ._presets import preset, PRESETS
 from ._regression import ReturnRegression
-from ._run import run
-from ._settings import Settings
 
 __all__ = [
     "AbstractLearner",
@@ -40,13 +25,8 @@ __all__ = [
     "Jointly",
     "LearnerState",
     "NoiseConditioned",
-    "preset",
-    "PRESETS",
-    "read_metrics",
     "Report",
     "ReturnRegression",
-    "run",
-    "Settings",
     "train",
     "TrainState",
     "value_loss",

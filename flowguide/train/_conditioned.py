@@ -8,8 +8,7 @@ import jax.random as jr
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from .._classifier_free import BAD, ClassifierFreeVelocity, GOOD, UNKNOWN
-from .._velocity import VelocityField
+from .._velocity import BAD, ClassifierFreeVelocity, GOOD, UNKNOWN, VelocityField
 from ..data import Batch
 from ._flow_matching import flow_matching_loss, sample_noise
 from ._iql import IQL, IQLState

@@ -7,12 +7,7 @@ from hypothesis import given, strategies as st
 
 import flowguide as fg
 
-from ..helpers import (
-    mlp_critic,
-    mlp_policy,
-    observation,
-    quadratic_critic,
-)
+from ..helpers import mlp_critic, mlp_policy, observation, quadratic_critic
 
 seeds = st.integers(0, 2**31 - 1)
 

@@ -15,15 +15,9 @@ import numpy as np
 import ogbench
 import pytest
 
-from flowguide import _environments
-from flowguide.data import _collect, collect
-from flowguide.data._generate import (
-    _cells_at,
-    _is_corridor,
-    _MazePlayer,
-    Generator,
-    RECIPES,
-)
+from flowguide._rollout import environments
+from flowguide.ogbench import _collect, collect
+from flowguide.ogbench._generate import _cells_at, _is_corridor, _MazePlayer, Generator, RECIPES
 
 STEPS = 25
 KEYS = ["observations", "actions", "terminals", "qpos", "qvel"]
@@ -208,7 +202,7 @@ def test_cells_of_a_maze():
 def test_maze_goals_leave_the_marker_finite():
     player = Generator(RECIPES["pointmaze-medium-navigate-v0"], 10)._player
     assert isinstance(player, _MazePlayer)
-    _environments.reset(player._env, 0)
+    environments.reset(player._env, 0)
     player._set_goal((1, 1))
     maze = player._env.unwrapped
     assert np.isfinite(maze.model.geom("target").pos).all()

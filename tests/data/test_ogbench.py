@@ -14,9 +14,9 @@ import ogbench
 import ogbench.utils
 import pytest
 
-from flowguide import _environments
-from flowguide.data import _ogbench, collect, load_ogbench
-from flowguide.data._ogbench import (
+from flowguide._rollout import environments
+from flowguide.ogbench import _load, _names, collect, load_ogbench
+from flowguide.ogbench._load import (
     dataset_name,
     is_goal_conditioned,
     load_ogbench_file,
@@ -53,8 +53,8 @@ def rewrite(file, drop=(), **changes):
 
 def solve(file, rows):
     """Puts the point on the goal of task 1 in some rows."""
-    env = _environments.make(MAZE_TASK)
-    _environments.reset(env, 0)
+    env = environments.make(MAZE_TASK)
+    environments.reset(env, 0)
     with np.load(file) as data:
         qpos = data["qpos"]
     qpos[rows] = env.get_wrapper_attr("cur_goal_xy")
@@ -108,7 +108,7 @@ def test_every_state_based_name(tmp_path, monkeypatch):
         # OGBench itself finds the same environment behind the name.
         ogbench.make_env_and_datasets(name, env_only=True)
         assert made.pop() == env_name
-    assert sorted(_ogbench._names()) == sorted(name for name, *_ in names)
+    assert sorted(_names.all_names()) == sorted(name for name, *_ in names)
 
 
 @pytest.mark.parametrize(
@@ -196,11 +196,11 @@ def test_bootstrap_through_success(maze):
 
 def test_leaves_the_random_state_and_makes_one_environment(maze, monkeypatch):
     solve(maze / f"{MAZE}.npz", [3])
-    made, make = [], _environments.make
-    monkeypatch.setattr(_environments, "make", lambda name: made.append(name) or make(name))
+    made, make = [], environments.make
+    monkeypatch.setattr(environments, "make", lambda name: made.append(name) or make(name))
     loaded = []
     for seed in (1, 2):
-        _ogbench._environment.cache_clear()
+        _load._environment.cache_clear()
         np.random.seed(seed)
         expected = numpy_state()
         loaded.append(load_ogbench(MAZE_TASK, maze)[0])

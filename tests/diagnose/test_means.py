@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flowguide.diagnose import across_runs, Means
-from flowguide.diagnose._means import means
+from flowguide._results.means import means
+from flowguide.results import across_runs, Means
 
 
 def test_intervals_are_students():

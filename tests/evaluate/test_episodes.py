@@ -13,17 +13,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 import flowguide as fg
-from flowguide._versions import versions
-from flowguide.evaluate import (
-    _conditions,
-    Condition,
-    cross,
-    Episode,
-    read_episodes,
-    write_episodes,
-)
-from flowguide.evaluate._conditions import method_of, units_of, with_weight
-from flowguide.evaluate._guided import condition_of
+from flowguide._agent.guided import condition_of
+from flowguide._results import conditions
+from flowguide._results.conditions import method_of, units_of, with_weight
+from flowguide._system.versions import versions
+from flowguide.evaluate import cross
+from flowguide.results import Condition, Episode, read_episodes, write_episodes
 
 RATES = {
     Condition(): 0.2,
@@ -328,7 +323,7 @@ def test_what_is_no_episode_is_named(tmp_path, line):
 
 
 def test_what_results_say_needs_no_guidance():
-    tree = ast.parse(Path(_conditions.__file__).read_text())
+    tree = ast.parse(Path(conditions.__file__).read_text())
     names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     names += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
     assert {str(name).partition(".")[0] for name in names} <= set(sys.stdlib_module_names)

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import flowguide as fg
-from flowguide import _environments
+from flowguide._rollout import environments
+from flowguide._rollout.player import EpisodePlayer, GO_ON
 from flowguide.evaluate import Agent, evaluate, Pool
-from flowguide.evaluate._player import EpisodePlayer, GO_ON
 
 from ..helpers import HIDDEN
 from .toys import Fault, Gusty, LENGTH
@@ -253,10 +253,10 @@ def test_chunks_of_different_lengths_need_a_replan():
 
 
 def test_a_chunk_is_its_actions_one_by_one():
-    player = EpisodePlayer(_environments.make(TASK), 3)
-    alone = _environments.make(TASK)
+    player = EpisodePlayer(environments.make(TASK), 3)
+    alone = environments.make(TASK)
     player.step({"actions": np.zeros((3, 2), np.float32), "seed": np.array(7)})
-    _environments.reset(alone, 7)
+    environments.reset(alone, 7)
     actions = np.random.default_rng(0).uniform(-1, 1, (5, 3, 2)).astype(np.float32)
     info = {}
     for chunk in actions:
@@ -267,7 +267,7 @@ def test_a_chunk_is_its_actions_one_by_one():
 
 
 def test_a_chunk_stops_at_the_end_of_the_episode():
-    env = gymnasium.wrappers.TimeLimit(_environments.make(TASK), 4)
+    env = gymnasium.wrappers.TimeLimit(environments.make(TASK), 4)
     player = EpisodePlayer(env, 3)
     chunk = np.zeros((3, 2), np.float32)
     player.step({"actions": chunk, "seed": np.array(0)})

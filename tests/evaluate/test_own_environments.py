@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import flowguide as fg
-from flowguide import _environments
+from flowguide._rollout import environments
+from flowguide._rollout.by_name import make_environment, name_of
 from flowguide.evaluate import Agent, evaluate
-from flowguide.evaluate._player import make_environment, name_of
 
 from ..helpers import without_typechecker
 from .plain import agent, LENGTH, Plain, play, value_is
@@ -110,12 +110,12 @@ def test_pythons_generator_follows_from_the_seed():
     )
     assert one == six and len(set(one.values())) == 6
     env = Gambles()
-    with _environments.global_state_kept():
-        _environments.reset(env, 3)
+    with environments.global_state_kept():
+        environments.reset(env, 3)
         first = random.random()
     state = random.getstate()
-    with _environments.global_state_kept():
-        _environments.reset(env, 3)
+    with environments.global_state_kept():
+        environments.reset(env, 3)
         assert random.random() == first
     assert random.getstate() == state
 
@@ -131,8 +131,8 @@ class Signed(Plain):
 def test_environments_get_seeds_that_are_signed_integers():
     assert all(episode.error is None for episode in play(Signed, *range(12)))
     # OGBench's keep theirs, with all 32 bits: those of flowguide 0.1.0.
-    assert not _environments._is_ogbench(Signed())
-    assert _environments._is_ogbench(_environments.make("pointmaze-medium-v0"))
+    assert not environments._is_ogbench(Signed())
+    assert environments._is_ogbench(environments.make("pointmaze-medium-v0"))
 
 
 @pytest.mark.parametrize("seed", [-1, 2**31, 2**32, 1.5, True, None, "1"])

@@ -11,15 +11,8 @@ import pytest
 
 import flowguide as fg
 from flowguide import CATALOGUE
-from flowguide.evaluate import (
-    Agent,
-    compare,
-    Condition,
-    cross,
-    evaluate,
-    read_episodes,
-    write_episodes,
-)
+from flowguide.evaluate import Agent, cross, evaluate
+from flowguide.results import compare, Condition, read_episodes, write_episodes
 
 from .test_evaluate import agent, in_order, SEEDS, UNGUIDED
 from .toys import Fault

@@ -12,13 +12,14 @@ import pytest
 from rich.console import Console
 
 import flowguide as fg
+from flowguide._agent.cross import Crossing
+from flowguide._results.statistics import Estimate
+from flowguide._results.tables import amount, change, mark, rate
 from flowguide.cli._report import Report
 from flowguide.cli._terminal import show_table
-from flowguide.evaluate import Condition, Episode, report, write_episodes
-from flowguide.evaluate._cross import Crossing
-from flowguide.evaluate._report import read_report
-from flowguide.evaluate._statistics import Estimate
-from flowguide.evaluate._tables import amount, change, mark, rate
+from flowguide.report import report
+from flowguide.report._report import read_report
+from flowguide.results import Condition, Episode, write_episodes
 
 TASKS = ("cube-single-play-singletask-task1-v0", "scene & <puzzle>", "pointmaze-medium-v0")
 TRAINING = "small"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import flowguide as fg
+from flowguide._rollout.rules import as_action
 from flowguide.evaluate import Agent
-from flowguide.evaluate._rules import as_action
 
 from ..helpers import without_typechecker
 from .plain import agent, LENGTH, Plain, play, value_is

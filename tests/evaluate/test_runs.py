@@ -14,20 +14,12 @@ import numpy as np
 import pytest
 
 import flowguide as fg
-from flowguide._locks import alone_with
-from flowguide.evaluate import (
-    Condition,
-    cross,
-    evaluate,
-    evaluate_runs,
-    load_agents,
-    read_episodes,
-    report,
-    summarise,
-    tune_runs,
-)
-from flowguide.evaluate._runs import load_runs, observations_of
+from flowguide._agent.runs import load_runs, observations_of
+from flowguide._system.locks import alone_with
+from flowguide.evaluate import cross, evaluate, evaluate_runs, load_agents, tune_runs
 from flowguide.evaluate._tune import halving
+from flowguide.report import report
+from flowguide.results import Condition, read_episodes, summarise
 
 from ..helpers import HIDDEN
 

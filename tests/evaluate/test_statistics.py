@@ -10,7 +10,8 @@ from hypothesis import given, settings, strategies as st
 from scipy.stats import bootstrap
 
 import flowguide as fg
-from flowguide.evaluate import (
+from flowguide._results.bootstrap import mean_intervals
+from flowguide.results import (
     compare,
     Condition,
     Episode,
@@ -19,7 +20,6 @@ from flowguide.evaluate import (
     success,
     summarise,
 )
-from flowguide.evaluate._bootstrap import mean_intervals
 
 QGF = Condition("qgf 0.1", "qgf", 0.1)
 QGF_MORE = Condition("qgf 0.3", "qgf", 0.3)

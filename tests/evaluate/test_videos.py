@@ -13,17 +13,12 @@ import pytest
 
 import flowguide as fg
 from flowguide import nn
-from flowguide.evaluate import (
-    Condition,
-    Episode,
-    evaluate,
-    load_agents,
-    record_videos,
-    video_problem,
-)
-from flowguide.evaluate._video_frames import HELD_FRAMES
-from flowguide.evaluate._video_process import _run, in_process
-from flowguide.evaluate._videos import choose_episodes, choose_panels
+from flowguide.evaluate import evaluate, load_agents
+from flowguide.results import Condition, Episode
+from flowguide.video import record_videos, video_problem
+from flowguide.video._frames import HELD_FRAMES
+from flowguide.video._process import _run, in_process
+from flowguide.video._videos import choose_episodes, choose_panels
 
 TASK, STEPS = "Reacher-v5", 50
 UNGUIDED, GUIDED = Condition(), Condition("qgf 3", "qgf", 3.0)

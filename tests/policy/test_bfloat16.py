@@ -14,14 +14,7 @@ import pytest
 
 import flowguide as fg
 
-from ..helpers import (
-    METHODS,
-    mlp_critic,
-    mlp_policy,
-    observation,
-    ready,
-    without_typechecker,
-)
+from ..helpers import METHODS, mlp_critic, mlp_policy, observation, ready, without_typechecker
 
 
 def cast(module: Any, dtype: Any) -> Any:

@@ -9,14 +9,7 @@ from hypothesis import given, strategies as st
 
 import flowguide as fg
 
-from ..helpers import (
-    method,
-    METHODS,
-    observation,
-    OBSERVATION_SIZE,
-    ready,
-    WEIGHTED,
-)
+from ..helpers import method, METHODS, observation, OBSERVATION_SIZE, ready, WEIGHTED
 
 BATCH = 3
 # An array: a weight that differs by dimension has no hash (B17), and is no static part.

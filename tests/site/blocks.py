@@ -29,6 +29,8 @@ from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 from flowguide import CATALOGUE
 from flowguide.cli._main import parse
+from flowguide.ogbench import collect
+from flowguide.runs import run, Settings
 from flowguide.sweep import read_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,14 +136,13 @@ def parse_bibtex(text: str) -> None:
 @pytest.fixture(scope="session")
 def a_folder_with_runs(tmp_path_factory):
     """The folder that a reader of the pages has: data, and tiny runs under the names they use."""
-    from flowguide import data, train
 
     folder = tmp_path_factory.mktemp("reader")
-    data.collect("cube-single-play-v0", 2, folder / "data")
+    collect("cube-single-play-v0", 2, folder / "data")
     tiny: dict[str, Any] = {"hidden": (16, 16), "batch_size": 32, "steps": 20, "log_every": 10}
-    preset = train.Settings(CUBE, folder / "data", checkpoint_every=20, **tiny)
+    preset = Settings(CUBE, folder / "data", checkpoint_every=20, **tiny)
     with jax.numpy_dtype_promotion("standard"):
-        train.run(preset, folder / "runs/cube", shown=False)
+        run(preset, folder / "runs/cube", shown=False)
     for name in ("demo", "quick"):
         (folder / "runs" / name).mkdir()
         (folder / "runs" / name / "run").symlink_to(folder / "runs/cube")

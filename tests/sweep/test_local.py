@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flowguide._locks import is_locked, locked
+from flowguide._system.locks import is_locked, locked
 from flowguide.sweep import Status
 from flowguide.sweep._board import Board, graph_lines, table
 from flowguide.sweep._local import run_local

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from flowguide.evaluate import Condition
-from flowguide.evaluate._cross import Crossing
+from flowguide._agent.cross import Crossing
+from flowguide.results import Condition
+from flowguide.runs import preset
 from flowguide.sweep import make_jobs, read_plan
 from flowguide.sweep._plan import conditions_of, Evaluation, Tuning
 from flowguide.sweep._resources import Resources
-from flowguide.train import preset
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "ogbench"
 MAZE = "pointmaze-medium-navigate-singletask-task{}-v0"

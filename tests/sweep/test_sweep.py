@@ -8,8 +8,9 @@ import pytest
 
 import flowguide
 from flowguide import data, evaluate, train
-from flowguide._locks import locked
+from flowguide._system.locks import locked
 from flowguide.cli._sweep import Sweep
+from flowguide.runs import Settings
 from flowguide.sweep import _kinds as work, make_jobs, read_plan, status, sweep
 from flowguide.sweep._state import begin, end
 from tests.sweep.test_local import console
@@ -84,7 +85,7 @@ def test_what_the_jobs_call(plan: Path, tmp_path: Path, capsys, monkeypatch):
         out / "policies" / DATASET / "tiny/seed_2",
         out / "critics" / TASK / "tiny/seed_2",
     )
-    tiny = train.Settings(
+    tiny = Settings(
         TASK,
         dataset_dir=out / "data",
         **{"steps": 10, "log_every": 10, "checkpoint_every": 10, "seed": 2, "hidden": (8,)},

@@ -1,7 +1,7 @@
 import pytest
 
-from flowguide.data import collect
-from flowguide.train import Settings
+from flowguide.ogbench import collect
+from flowguide.runs import Settings
 
 from .runs import NAME, TASK
 

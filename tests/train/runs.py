@@ -1,6 +1,6 @@
 """What the tests of whole runs share."""
 
-from flowguide.train import run
+from flowguide.runs import run
 
 NAME = "pointmaze-medium-navigate-v0"
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flowguide.train._checkpoints import Checkpoints
+from flowguide.runs._checkpoints import Checkpoints
 
 # Reading a damaged checkpoint, orbax leaves coroutines behind that nobody awaits.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flowguide.data import collect
-from flowguide.train import read_metrics
+from flowguide.ogbench import collect
+from flowguide.runs import read_metrics
 
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 KILLS = 3

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from flowguide.train import read_metrics
+from flowguide.runs import read_metrics
 
 from ..test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
 from .runs import quiet_run
@@ -45,7 +45,7 @@ def test_other_trackers(settings, tmp_path, monkeypatch, name):
 
 
 def test_metrics_that_cannot_be_written_wait(tmp_path):
-    from flowguide.train._metrics import Metrics
+    from flowguide.runs._metrics import Metrics
 
     told = []
     file = tmp_path / "metrics.jsonl"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import flowguide as fg
-from flowguide.train import _recipe, preset, PRESETS
+from flowguide.runs import _recipe, preset, PRESETS
 
 from ..test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
 from .runs import TASK

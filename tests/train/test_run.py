@@ -14,8 +14,9 @@ from safetensors import SafetensorError
 
 import flowguide as fg
 from flowguide import _save, nn, train
-from flowguide.data import collect, from_arrays, Windows
-from flowguide.train import _recipe, read_metrics
+from flowguide.data import from_arrays, Windows
+from flowguide.ogbench import collect
+from flowguide.runs import _recipe, read_metrics
 
 from ..helpers import without_typechecker
 from ..test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
@@ -332,9 +333,13 @@ def test_other_data_are_another_run(settings, data, tmp_path):
 
 
 def test_one_process_at_a_time(settings, tmp_path):
-    from flowguide.train._run import _alone_in
+    from flowguide._run_folder import RunFolder
+    from flowguide.runs._claim import alone_in
 
-    with _alone_in(tmp_path), pytest.raises(RuntimeError, match="Another process is training in"):
+    with (
+        alone_in(RunFolder(tmp_path)),
+        pytest.raises(RuntimeError, match="Another process is training in"),
+    ):
         quiet_run(settings(), tmp_path)
 
 

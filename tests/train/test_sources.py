@@ -3,8 +3,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from flowguide.data import load_ogbench
-from flowguide.train import _sources
+from flowguide.ogbench import load_ogbench
+from flowguide.runs import _sources
 
 from .runs import TASK
 

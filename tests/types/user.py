@@ -11,8 +11,9 @@ import jax.random as jr
 from jax import Array
 
 import flowguide
-from flowguide import Cost, evaluate, FlowPolicy
-from flowguide.evaluate import Agent, Condition, Episode, Success
+from flowguide import Cost, evaluate, FlowPolicy, results
+from flowguide.evaluate import Agent
+from flowguide.results import Condition, Episode, Success
 
 
 def my_velocity(t: Array, action: Array, observation: Array) -> Array:
@@ -142,5 +143,5 @@ episodes = evaluate.evaluate(
 assert_type(episodes, list[Episode])
 assert_type(episodes[0].success, bool | None)
 assert_type(episodes[0].cost, Cost | None)
-summary = evaluate.summarise(episodes)
+summary = results.summarise(episodes)
 assert_type(summary, dict[Condition, Success])

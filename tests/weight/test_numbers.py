@@ -8,13 +8,7 @@ import numpy as np
 
 import flowguide as fg
 
-from ..helpers import (
-    mlp_critic,
-    mlp_policy,
-    observation,
-    python_loop,
-    quadratic_critic,
-)
+from ..helpers import mlp_critic, mlp_policy, observation, python_loop, quadratic_critic
 
 
 @eqx.filter_jit

@@ -1,0 +1,98 @@
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from .statistics import Estimate, Success
+
+NOTHING = "-"
+Mark = Literal["", "better", "worse"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table as text, for the terminal, Markdown and HTML alike.
+
+    **Attributes:**
+
+    - `title`: above it.
+    - `columns`: their names; the first is aligned to the left.
+    - `rows`: cells of text.
+    - `marks`: for each row whether it is better or worse than the baseline, its interval excluding
+        no difference.
+    - `notes`: sentences below it.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    marks: tuple[Mark, ...]
+    notes: tuple[str, ...] = ()
+
+
+def rate(found: Success | Estimate | None) -> str:
+    """Such as `0.75 [0.60, 0.86]`."""
+    return NOTHING if found is None else _with_interval(found, ".2f")
+
+
+def change(found: Estimate | None) -> str:
+    """Such as `+0.25 [-0.10, +0.40]`."""
+    return NOTHING if found is None else _with_interval(found, "+.2f")
+
+
+def amount(found: Estimate | None, sign: str = "") -> str:
+    """A number of any size, with as many digits as its interval is worth."""
+    if found is None:
+        return NOTHING
+    width = found.high - found.low
+    digits = 1 - math.floor(math.log10(width)) if width > 0 else 2
+    return _with_interval(found, f"{sign}.{min(max(digits, 0), 6)}f")
+
+
+def number(count: int | None) -> str:
+    return NOTHING if count is None else f"{count:,}"
+
+
+def mark(found: Estimate | None) -> Mark:
+    """Whether the interval of a difference lies above or below 0."""
+    if found is None or found.low <= 0 <= found.high:
+        return ""
+    return "better" if found.low > 0 else "worse"
+
+
+def markdown(table: Table) -> str:
+    """The table in Markdown, its title as a heading, rows that differ from the baseline in bold."""
+    lines = [f"### {table.title}", ""]
+    lines.append("| " + " | ".join(map(_escaped, table.columns)) + " |")
+    lines.append("|---" + "|---:" * (len(table.columns) - 1) + "|")
+    for row, marked in zip(table.rows, table.marks, strict=True):
+        first, *others = map(_escaped, row)
+        lines.append("| " + " | ".join([f"**{first}**" if marked else first, *others]) + " |")
+    lines += [text for note in table.notes for text in ("", _escaped(note))]
+    return "\n".join(lines) + "\n"
+
+
+def thinned(items: Sequence, limit: int) -> list:
+    """At most `limit` of the items, evenly spread. Of few the ends are not among them: the smallest
+    and the largest weight tell least."""
+    if len(items) <= limit:
+        return list(items)
+    return [items[(2 * i + 1) * len(items) // (2 * limit)] for i in range(limit)]
+
+
+def _with_interval(found: Success | Estimate, form: str) -> str:
+    value, low, high = (_unsigned_zero(format(x, form)) for x in _ends(found))
+    return f"{value} [{low}, {high}]"
+
+
+def _ends(found: Success | Estimate) -> tuple[float, float, float]:
+    return found.value, found.low, found.high
+
+
+def _unsigned_zero(text: str) -> str:
+    """`0.00` for `-0.00` and `+0.00`."""
+    return text.lstrip("+-") if float(text) == 0 else text
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -1,0 +1,76 @@
+"""Numbers against weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from .._results.conditions import axis_name, Condition
+from ._figures import errors_of, Interval
+from ._styles import Styles
+from ._ticks import scale_weights
+
+Points: TypeAlias = Mapping[Condition, Interval | None]
+# More points than this are a line with a shaded interval: caps would cover each other.
+_MAX_CAPS = 25
+
+
+def draw_curves(axes: Any, points: Points, unit: str, styles: Styles) -> None:
+    """Draws numbers against the weights of one unit, with intervals, on a logarithmic axis.
+
+    Conditions without a weight are horizontal lines with their interval as a band; conditions with
+    weights of other units are ignored.
+    """
+    shown = {c: x for c, x in points.items() if styles.has(c) and x is not None}
+    curves: dict[str, list[Condition]] = {}
+    for condition in sorted(shown):
+        if not condition.has_weight:
+            _draw_band(axes, shown[condition], condition, styles)
+        elif condition.unit == unit:
+            curves.setdefault(condition.curve, []).append(condition)
+    weights = {c: c.weight or 0.0 for several in curves.values() for c in several}
+    is_log = all(weight > 0 for weight in weights.values())
+    for i, several in enumerate(curves.values()):
+        # Side by side, so that the intervals of one weight do not hide each other.
+        shift = 1.03 ** (i - (len(curves) - 1) / 2) if is_log else 1.0
+        found = [shown[c] for c in several]
+        _draw_curve(axes, [weights[c] * shift for c in several], found, several[0], styles)
+    scale_weights(axes, sorted(set(weights.values())))
+    axes.set_xlabel(axis_name(unit))
+
+
+def _draw_band(axes: Any, found: Interval, condition: Condition, styles: Styles) -> None:
+    color, label = styles.color(condition), condition.label
+    axes.axhline(
+        found.value,
+        color=color,
+        linestyle=styles.dashes(condition),
+        linewidth=1.4,
+        label=label,
+        zorder=1,
+    )
+    axes.axhspan(found.low, found.high, color=color, alpha=0.10, linewidth=0, zorder=0)
+
+
+def _draw_curve(
+    axes: Any, xs: Sequence[float], found: Sequence[Any], condition: Condition, styles: Styles
+) -> None:
+    color, label, dashes = styles.color(condition), condition.curve, styles.dashes(condition)
+    values = [x.value for x in found]
+    if len(xs) > _MAX_CAPS:
+        axes.plot(xs, values, color=color, linestyle=dashes, linewidth=1.6, label=label)
+        low, high = [x.low for x in found], [x.high for x in found]
+        axes.fill_between(xs, low, high, color=color, alpha=0.12, linewidth=0)
+        return
+    axes.errorbar(
+        xs,
+        values,
+        errors_of(found),
+        color=color,
+        marker=styles.marker(condition),
+        markerfacecolor=color if styles.is_filled(condition) else "white",
+        markersize=5,
+        capsize=3,
+        linestyle=dashes,
+        linewidth=1.6,
+        elinewidth=1.1,
+        label=label,
+    )

@@ -1,0 +1,60 @@
+"""What all pictures share: figures, axes, titles, legends."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from .._results.statistics import Estimate, Success
+
+Interval: TypeAlias = Success | Estimate
+
+
+def new_figure(width: float, height: float) -> Any:
+    # Not pyplot: a library must not touch the caller's figures or backend.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finish_axes(axes: Any, *, is_rate: bool) -> None:
+    """Grid, frame, and the same range for all rates."""
+    if is_rate:
+        axes.set_ylim(-0.05, 1.05)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def add_title(figure: Any, title: str, below: str) -> None:
+    """What is shown, and below it counts and kinds of intervals."""
+    figure.suptitle(f"{title}\n{below}", fontsize=10, x=0.01, ha="left")
+
+
+def add_legend(figure: Any, panels: Iterable[Any]) -> None:
+    """One legend for all panels, to the right of them."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        figure.legend(
+            found.values(), found.keys(), loc="outside right center", fontsize=8, frameon=False
+        )
+
+
+def errors_of(found: Sequence[Interval]) -> list[list[float]]:
+    """The lengths of intervals below and above their numbers, as matplotlib takes them."""
+    return [
+        [max(x.value - x.low, 0.0) for x in found],
+        [max(x.high - x.value, 0.0) for x in found],
+    ]
+
+
+def episodes_each(counts: Iterable[int], things: str = "episodes") -> str:
+    """Such as `50 episodes each`, or `8 to 50 episodes each`."""
+    found = sorted(set(counts))
+    if not found:
+        return f"no {things}"
+    number = f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"
+    return f"{number} {things} each"

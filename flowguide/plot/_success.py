@@ -1,0 +1,75 @@
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from .._results.conditions import units_of
+from .._results.episodes import Episode, read_episodes
+from .._results.statistics import Success, summarise
+from ._curves import draw_curves
+from ._figures import add_legend, add_title, episodes_each, finish_axes, new_figure
+from ._styles import Styles
+
+# Grey first: it is what the others are compared with. Then Okabe and Ito's.
+_ALONG = [("0.45", "x"), ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]
+
+
+def plot_success(episodes: Sequence[Episode], file: str | os.PathLike, title: str) -> None:
+    """Draws success against guidance weight, with 95% Wilson intervals, as a PNG.
+
+    Conditions without a weight (unguided, best of n) are horizontal lines with their interval.
+    Weights of several units are side by side.
+
+    **Arguments:**
+
+    - `episodes`: of any number of conditions.
+    - `file`: where the picture goes.
+    - `title`: above it, such as the task.
+    """
+    found = summarise(episodes)
+    units = units_of(found) or ["raw"]
+    figure = new_figure(2.4 + 4.8 * len(units), 4.4)
+    panels = figure.subplots(1, len(units), sharey=True, squeeze=False)[0]
+    styles = Styles(found)
+    for axes, unit in zip(panels, units, strict=True):
+        draw_curves(axes, found, unit, styles)
+        finish_axes(axes, is_rate=True)
+    panels[0].set_ylabel("success rate")
+    add_legend(figure, panels)
+    counts = episodes_each(rate.count for rate in found.values())
+    add_title(figure, title, f"{counts}, 95% Wilson intervals")
+    figure.savefig(file)
+
+
+def plot_along_training(folder: str | os.PathLike, file: str | os.PathLike, title: str) -> None:
+    """Draws success against updates, with 95% Wilson intervals, as a PNG.
+
+    **Arguments:**
+
+    - `folder`: with files `*_update_N.jsonl` of episodes, as `flowguide train --evaluate-every`
+        leaves them; episodes of several training seeds are pooled.
+    - `file`: where the picture goes.
+    - `title`: above it, such as the task.
+    """
+    episodes: dict[int, list[Episode]] = {}
+    for each in sorted(Path(folder).glob("*_update_*.jsonl")):
+        step = int(each.stem.rpartition("_")[2])
+        episodes.setdefault(step, []).extend(read_episodes(each))
+    figure = new_figure(7.2, 4.4)
+    axes = figure.subplots()
+    curves: dict[str, list[tuple[int, Success]]] = {}
+    for step, played in sorted(episodes.items()):
+        for condition, rate in summarise(played).items():
+            curves.setdefault(str(condition), []).append((step, rate))
+    for (name, points), (color, marker) in zip(curves.items(), itertools.cycle(_ALONG)):
+        steps = [step for step, _ in points]
+        axes.plot(steps, [r.rate for _, r in points], color=color, marker=marker, label=name)
+        low, high = [r.low for _, r in points], [r.high for _, r in points]
+        axes.fill_between(steps, low, high, color=color, alpha=0.12, linewidth=0)
+    finish_axes(axes, is_rate=True)
+    axes.set_xlabel("updates")
+    axes.set_ylabel("success rate")
+    add_legend(figure, [axes])
+    counts = episodes_each(rate.count for points in curves.values() for _, rate in points)
+    add_title(figure, title, f"{counts}, 95% Wilson intervals")
+    figure.savefig(file)

@@ -1,0 +1,108 @@
+"""The pictures of one task. None shows a number without its interval and its count."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .._results.compare import Comparison
+from .._results.conditions import axis_name
+from .._results.tables import number, thinned
+from ..plot import (
+    add_legend,
+    add_title,
+    draw_curves,
+    episodes_each,
+    errors_of,
+    finish_axes,
+    new_figure,
+    Styles,
+)
+from ._picture import Picture
+
+MAX_BARS = 32
+_GAINED, _LOST = "#0072B2", "#D55E00"
+
+
+def draw_weights(
+    name: str, title: str, rows: Sequence[Comparison], unit: str, styles: Styles
+) -> Picture:
+    """Success and return against the weights of one unit."""
+    shown = {r.condition: r for r in rows if r.condition.unit == unit or not r.condition.has_weight}
+    told = any(row.success for row in shown.values())
+    panels_of: list[tuple[str, dict[Any, Any]]] = []
+    if told:
+        panels_of.append(("success rate", {c: row.success for c, row in shown.items()}))
+    panels_of.append(("mean return", {c: row.episode_return for c, row in shown.items()}))
+    figure = new_figure(7.2, 1.0 + 2.9 * len(panels_of))
+    panels = figure.subplots(len(panels_of), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (label, points) in zip(panels, panels_of, strict=True):
+        draw_curves(axes, points, unit, styles)
+        finish_axes(axes, is_rate=label == "success rate")
+        axes.set_ylabel(label)
+        axes.label_outer()
+    add_legend(figure, panels)
+    intervals = "Wilson (success), bootstrap (return)" if told else "bootstrap"
+    counts = episodes_each(row.episodes for row in shown.values() if row.episodes)
+    add_title(figure, title, f"{counts}; 95% intervals: {intervals}")
+    shown_as = "Success and return" if told else "Return"
+    caption = f"{shown_as} against the {axis_name(unit)}: {title}."
+    return Picture(name, figure, caption, styles.left_out(shown))
+
+
+def draw_changes(name: str, title: str, rows: Sequence[Comparison]) -> Picture | None:
+    """Episodes gained and lost against the unguided policy, as shares of the pairs."""
+    changed = [row for row in rows if row.difference is not None and row.gained is not None]
+    if not changed:
+        return None
+    shown: list[Any] = _few(changed)
+    figure = new_figure(7.2, 1.3 + 0.27 * len(shown))
+    axes = figure.subplots()
+    for y, row in enumerate(shown):
+        _draw_change(axes, y, row)
+    axes.set_yticks(range(len(shown)), [str(row.condition) for row in shown], fontsize=8)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    low = min(min(row.difference.low, -(row.lost or 0) / row.pairs) for row in shown)
+    high = max(max(row.difference.high, (row.gained or 0) / row.pairs) for row in shown)
+    axes.set_xlim(1.05 * min(low, -0.05), 1.05 * max(high, 0.05))
+    axes.axvline(0, color="0.2", linewidth=0.8)
+    finish_axes(axes, is_rate=False)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("share of the pairs: lost to the left, gained to the right")
+    counts = episodes_each((row.pairs for row in shown), "pairs")
+    below = f"{counts}; diamond: difference to unguided with its 95% bootstrap interval"
+    add_title(figure, title, below)
+    left_out = ""
+    if len(shown) < len(changed):
+        left_out = f"{len(shown)} of {number(len(changed))} conditions are shown."
+    return Picture(name, figure, f"Episodes gained and lost: {title}.", left_out)
+
+
+def _draw_change(axes: Any, y: int, row: Comparison) -> None:
+    gained, lost = row.gained or 0, row.lost or 0
+    axes.barh(y, gained / row.pairs, color=_GAINED, alpha=0.4, height=0.7, linewidth=0)
+    axes.barh(y, -lost / row.pairs, color=_LOST, alpha=0.4, height=0.7, linewidth=0)
+    found: Any = row.difference
+    axes.errorbar(
+        [found.value],
+        [y],
+        xerr=errors_of([found]),
+        color="black",
+        marker="D",
+        markersize=4,
+        capsize=3,
+        linewidth=1.2,
+    )
+    beside = {"fontsize": 7.5, "va": "center", "family": "monospace"}
+    text = f"+{gained:<4}-{lost:<4}of {row.pairs}"
+    axes.text(1.02, y, text, transform=axes.get_yaxis_transform(), **beside)
+
+
+def _few(rows: Sequence[Comparison]) -> list[Comparison]:
+    """As many as there is room for, some weights of each curve."""
+    curves: dict[str, list[Comparison]] = {}
+    for row in rows:
+        curves.setdefault(row.condition.series, []).append(row)
+    kept = list(curves.values())[:MAX_BARS]
+    each = MAX_BARS
+    while each > 1 and sum(min(len(several), each) for several in kept) > MAX_BARS:
+        each -= 1
+    return [row for several in kept for row in thinned(several, each)]

@@ -1,0 +1,65 @@
+from collections.abc import Sequence
+
+from .._cost import CRITICS
+from .._results.compare import Comparison
+from .._results.tables import number
+from ..plot import (
+    add_legend,
+    add_title,
+    draw_compute,
+    episodes_each,
+    finish_axes,
+    new_figure,
+    Styles,
+)
+from ._picture import Picture
+
+# Of conditions without a cost.
+SHOWN_NAMES = 5
+
+
+def compute_picture(
+    name: str, title: str, rows: Sequence[Comparison], styles: Styles
+) -> Picture | None:
+    """Success against what one action costs; None where fewer than two methods say their cost."""
+    told = [row for row in rows if row.success]
+    figure = new_figure(8.6, 4.6)
+    axes = figure.subplots()
+    drawn = draw_compute(axes, told, styles)
+    if len({row.condition.series for row in drawn}) < 2:
+        return None
+    finish_axes(axes, is_rate=True)
+    steps = sorted({row.steps for row in drawn if row.steps is not None})
+    assumed = f"critics of {CRITICS} networks"
+    axes.set_ylabel("success rate")
+    axes.set_xlabel(
+        "cost of one action, in forward passes of one network\n"
+        f"({', '.join([*_steps(steps), assumed])})"
+    )
+    add_legend(figure, [axes])
+    counts = episodes_each(row.success.count for row in drawn if row.success)
+    add_title(figure, title, f"{counts}, 95% Wilson intervals")
+    few = ""
+    if len(drawn) < len(told):
+        few = f"{number(len(drawn))} of {number(len(told))} conditions are shown."
+    unknown = [str(row.condition) for row in told if row.cost is None]
+    if unknown:
+        few += f" Of {_some(unknown)} the cost is not known."
+    caption = (
+        f"Success against compute: {title}. Of each method the weight with the highest success has "
+        "its interval; as it was chosen in these episodes, its success is optimistic. Dots are its "
+        "other weights, at the same cost. Costs are as the episodes recorded them, for critics "
+        f"of {CRITICS} networks as large as the policy's; a gradient in the action counts as two "
+        "forward passes."
+    )
+    return Picture(name, figure, caption, few.strip())
+
+
+def _steps(steps: Sequence[int]) -> list[str]:
+    return [f"{' or '.join(map(str, steps))} flow steps"] if 0 < len(steps) < 4 else []
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN_NAMES])
+    more = len(names) - SHOWN_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,144 @@
+"""A page that needs nothing but itself: pictures and videos are inside, there are no scripts."""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from .._results.tables import Table
+from ._picture import Picture
+from ._sections import Key, Section
+
+# Wider pictures than this have a row of their own.
+WIDE = 2.5
+
+_STYLE = """
+:root { color-scheme: light dark; --text: #1b1f24; --soft: #57606a; --line: #d0d7de;
+  --page: #ffffff; --shade: #f3f5f7; --better: #005a91; --worse: #9a4300; }
+@media (prefers-color-scheme: dark) { :root { --text: #e6e8eb; --soft: #a0a8b2; --line: #3b424b;
+  --page: #15181c; --shade: #20252b; --better: #6cb8ea; --worse: #f0995a; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 76rem; padding: 1rem; background: var(--page);
+  color: var(--text); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
+h1 { font-size: 1.6rem; line-height: 1.2; }
+h2 { font-size: 1.2rem; line-height: 1.3; margin: 2.5rem 0 0.5rem; border-top: 1px solid
+  var(--line); padding-top: 1.5rem; }
+p { margin: 0.5rem 0; } p.note, figcaption, footer { color: var(--soft); font-size: 0.875rem; }
+nav ul { padding-left: 1.2rem; margin: 0.5rem 0; columns: 22rem; } a { color: inherit; }
+.box { overflow: auto; max-height: 36rem; border: 1px solid var(--line); border-radius: 6px;
+  margin: 0.75rem 0; }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: 0.875rem;
+  font-variant-numeric: tabular-nums; }
+th, td { padding: 0.35rem 0.75rem; text-align: right; white-space: nowrap; }
+thead th { position: sticky; top: 0; z-index: 1; background: var(--shade); font-weight: 600;
+  white-space: normal; vertical-align: bottom; }
+tbody th { text-align: left; font-weight: 400; background: var(--page); position: sticky;
+  left: 0; }
+thead th:first-child { text-align: left; }
+table.words td, table.words th { text-align: left; }
+table.words td:last-child { white-space: pre-wrap; min-width: 16rem; }
+tbody tr + tr > * { border-top: 1px solid var(--line); }
+tbody tr.better > th, tbody tr.worse > th { font-weight: 600; }
+tr.better > th { box-shadow: inset 4px 0 var(--better); }
+tr.worse > th { box-shadow: inset 4px 0 var(--worse); }
+@media print { .box { max-height: none; } }
+figure { margin: 1rem 0; } .figures { display: grid; gap: 1rem; align-items: start;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 32rem), 1fr)); }
+figure img, figure video { display: block; width: 100%; height: auto; }
+figure img { min-width: 32rem; background: #fff; }
+figure.wide { grid-column: 1 / -1; } figure.wide img { min-width: 60rem; }
+.picture { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
+"""
+
+
+def page(
+    title: str,
+    introduction: Sequence[str],
+    sections: Sequence[Section],
+    pictures: dict[Key, list[Picture]],
+    images: dict[str, bytes],
+    videos: Sequence[Path],
+    footer: str,
+) -> str:
+    """The whole page.
+
+    **Arguments:**
+
+    - `title`: of the page.
+    - `introduction`: paragraphs below it.
+    - `sections`: its tables.
+    - `pictures`: by the section that they belong to.
+    - `images`: the PNG of each picture, by its name.
+    - `videos`: MP4 files.
+    - `footer`: the last line.
+    """
+    body = [f"<h1>{escape(title)}</h1>", *(f"<p>{escape(text)}</p>" for text in introduction)]
+    if len(sections) > 1:
+        links = (
+            f'<li><a href="#part{i}">{escape(section.table.title)}</a></li>'
+            for i, section in enumerate(sections)
+        )
+        body.append(f"<nav><ul>{''.join(links)}</ul></nav>")
+    for i, section in enumerate(sections):
+        body.append(f'<section id="part{i}">')
+        body.append(_table(section.table, is_words=section.key[2] in ("guidances", "errors")))
+        body.append(_pictures(pictures.get(section.key, []), images))
+        body.append("</section>")
+    if videos:
+        body.append(f"<section><h2>Videos</h2>{''.join(map(_video, videos))}</section>")
+    body.append(f"<footer><p>{escape(footer)}</p></footer>")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _table(table: Table, *, is_words: bool) -> str:
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
+    rows = []
+    for (first, *others), marked in zip(table.rows, table.marks, strict=True):
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
+        kind = f' class="{marked}"' if marked else ""
+        rows.append(f'<tr{kind}><th scope="row">{escape(first)}</th>{cells}</tr>')
+    kind = ' class="words"' if is_words else ""
+    found = [f"<h2>{escape(table.title)}</h2>"]
+    if rows:
+        # Reachable by the keyboard, because it scrolls.
+        found.append(
+            f'<div class="box" tabindex="0" role="region" aria-label="{escape(table.title)}">'
+            f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        )
+    found += [f'<p class="note">{escape(note)}</p>' for note in table.notes]
+    return "\n".join(found)
+
+
+def _pictures(pictures: Sequence[Picture], images: dict[str, bytes]) -> str:
+    if not pictures:
+        return ""
+    found = []
+    for picture in pictures:
+        caption = f"{picture.caption} {picture.left_out}".strip()
+        width, height = picture.figure.get_size_inches()
+        kind = ' class="wide"' if width > WIDE * height else ""
+        found.append(
+            f'<figure{kind}><div class="picture"><img alt="{escape(picture.caption)}" '
+            f'src="{_uri("png", images[picture.name])}"></div>'
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
+        )
+    return f'<div class="figures">{"".join(found)}</div>'
+
+
+def _video(file: Path) -> str:
+    name = escape(file.name)
+    return (
+        f'<figure><video controls preload="metadata" aria-label="{name}" '
+        f'src="{_uri("mp4", file.read_bytes())}"></video><figcaption>{name}</figcaption></figure>'
+    )
+
+
+def _uri(kind: str, data: bytes) -> str:
+    medium = {"png": "image/png", "mp4": "video/mp4"}[kind]
+    return f"data:{medium};base64,{base64.b64encode(data).decode()}"

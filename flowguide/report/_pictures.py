@@ -1,0 +1,91 @@
+from collections.abc import Sequence
+
+from .._results.compare import Comparison
+from .._results.conditions import units_of
+from .._system.files import as_file_name
+from ..plot import Styles
+from ._figure_changes import draw_changes, draw_weights
+from ._figure_compute import compute_picture
+from ._figure_tasks import draw_conditions, draw_iqm, draw_tasks, draw_tuned, short
+from ._findings import Compared, Findings, Tasks
+from ._picture import Picture
+from ._sections import Key
+
+
+def pictures(findings: Findings) -> dict[Key, list[Picture]]:
+    """The pictures of a report, by the section that they belong to."""
+    everything = [row.condition for each in findings.compared for row in each.rows]
+    everything += [row.condition for _, rows in findings.tuned for row in rows]
+    # One colour for a method throughout.
+    styles = Styles(everything)
+    found: dict[Key, list[Picture | None]] = {}
+    for tasks in findings.tasks:
+        found["", tasks.training, tasks.kind] = _of_tasks(findings, tasks, styles)
+    for tuned, validation in findings.tuned:
+        name = _file_name(tuned.task, tuned.training)
+        title = _title(tuned.task, tuned.training)
+        test = next(each.rows for each in findings.compared if each.group is tuned.test)
+        found[tuned.task, tuned.training, "tuned"] = [
+            draw_tuned(f"{name}tuned", title, tuned, validation, test),
+            *_of_weights(f"{name}validation_", f"{title}, validation", validation, styles),
+        ]
+    for each in findings.compared:
+        group = each.group
+        found[group.task, group.training, group.kind] = _of_task(each, styles)
+    return {key: [p for p in several if p is not None] for key, several in found.items()}
+
+
+def _of_task(compared: Compared, styles: Styles) -> list[Picture | None]:
+    group, rows = compared.group, compared.rows
+    name, title = _file_name(group.task, group.training), _title(group.task, group.training)
+    if group.kind == "test":
+        name, title = f"{name}test_", f"{title}, test"
+    of_weights = _of_weights(name, title, rows, styles) if group.kind == "played" else []
+    if group.kind == "played" and not of_weights:
+        of_weights = [draw_conditions(f"{name}success", title, rows)]
+    return [
+        *of_weights,
+        compute_picture(f"{name}compute", title, rows, styles),
+        draw_changes(f"{name}changes", title, rows),
+    ]
+
+
+def _of_weights(
+    name: str, title: str, rows: Sequence[Comparison], styles: Styles
+) -> list[Picture | None]:
+    return [
+        draw_weights(f"{name}weights_{unit}", title, rows, unit, styles) for unit in _units(rows)
+    ]
+
+
+def _of_tasks(findings: Findings, tasks: Tasks, styles: Styles) -> list[Picture | None]:
+    compared = [
+        each
+        for each in findings.compared
+        if (each.group.training, each.group.kind) == (tasks.training, tasks.kind)
+    ]
+    name = _file_name(f"tasks_{tasks.kind}" if tasks.kind == "test" else "tasks", tasks.training)
+    title = f"{len(tasks.tasks)} tasks"
+    if tasks.training:
+        title += f", training {tasks.training}"
+    if tasks.kind == "test":
+        return [draw_iqm(f"{name}iqm", f"{title}, test", tasks, styles)]
+    rows = [row for each in compared for row in each.rows]
+    return [
+        draw_iqm(f"{name}iqm", title, tasks, styles),
+        *(draw_tasks(f"{name}{unit}", title, compared, unit, styles) for unit in _units(rows)),
+    ]
+
+
+def _units(rows: Sequence[Comparison]) -> list[str]:
+    return units_of(row.condition for row in rows)
+
+
+def _title(task: str, training: str) -> str:
+    return f"{short(task)}, training {training}" if training else short(task)
+
+
+def _file_name(task: str, training: str) -> str:
+    """The beginning of the names of its files."""
+    parts = [part for part in (short(task), training) if part]
+    return "".join(as_file_name(part) + "_" for part in parts)

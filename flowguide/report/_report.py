@@ -1,0 +1,218 @@
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from .._cost import CRITICS
+from .._results.bootstrap import RESAMPLES
+from .._results.compare import Comparison
+from .._results.statistics import CONFIDENCE
+from .._results.tables import markdown, number, Table
+from .._system.files import replace_file
+from .._system.versions import versions
+from ._findings import find, Findings
+from ._html import page
+from ._picture import Picture
+from ._pictures import pictures
+from ._read import read_results
+from ._sections import Key, Section, sections
+
+HTML_FILE = "report.html"
+MARKDOWN_FILE = "report.md"
+SUMMARY_FILE = "summary.json"
+VIDEOS = "videos"
+
+
+def report(
+    files: Iterable[str | os.PathLike],
+    out: str | os.PathLike,
+    *,
+    tell: Callable[[str], Any] = print,
+    on_table: Callable[[Table], Any] | None = None,
+) -> Path:
+    """Writes what was found in results files: tables, pictures, a page, and all numbers.
+
+    `out` gets `report.html`, which needs nothing but itself; `report.md` with the same tables;
+    `summary.json` with all numbers; and the pictures as PNG. Videos in `out/videos` go into the
+    page. Every number comes with its interval and its count: see `flowguide.results.compare` and
+    `flowguide.results.interquartile_mean`. Methods need not be known here: lines say what was
+    played and what it cost.
+
+    **Arguments:**
+
+    - `files`: JSON Lines of episodes, and folders of `flowguide tune`. Tasks and trainings in them
+        are told apart; the same line twice counts once.
+    - `out`: the folder; made if missing. What it holds of an earlier report is replaced.
+    - `tell`: called with each sentence that is to be shown.
+    - `on_table`: called with each table, before anything is written.
+
+    **Returns:**
+
+    The page.
+
+    **Raises:**
+
+    `ValueError` for files that hold no episodes, or such as do not fit together: one episode with
+    two outcomes, two models or two guidances under one name; `FileNotFoundError` for a file that is
+    not there.
+    """
+    found = read_report(files)
+    if on_table is not None:
+        for section in found[1]:
+            on_table(section.table)
+    return write_report(found, out, tell=tell)
+
+
+def read_report(files: Iterable[str | os.PathLike]) -> tuple[Findings, list[Section]]:
+    """All numbers of a report and its tables, with nothing written yet."""
+    findings = find(read_results(files))
+    return findings, sections(findings)
+
+
+def write_report(
+    found: tuple[Findings, Sequence[Section]],
+    out: str | os.PathLike,
+    *,
+    tell: Callable[[str], Any] = print,
+) -> Path:
+    """Writes what `read_report` found; the rest is as in `report`."""
+    findings, parts = found
+    out = Path(out).expanduser()
+    out.mkdir(parents=True, exist_ok=True)
+    drawn = pictures(findings)
+    images: dict[str, bytes] = {}
+    left_out: dict[str, list[str]] = {}
+    for picture in (picture for several in drawn.values() for picture in several):
+        images[picture.name] = _png(picture.figure)
+        _write(out / f"{picture.name}.png", images[picture.name])
+        if picture.left_out:
+            left_out.setdefault(picture.left_out, []).append(f"{picture.name}.png")
+    for text, names in left_out.items():
+        tell(f"{text} In {', '.join(names)}.")
+    title, introduction = _introduction(findings)
+    for text in introduction[1:]:
+        tell(text)
+    _write(out / MARKDOWN_FILE, _markdown(title, introduction, parts, drawn).encode())
+    summary = (
+        json.dumps(_summary(findings, parts, sorted(images)), indent=1, allow_nan=False) + "\n"
+    )
+    _write(out / SUMMARY_FILE, summary.encode())
+    videos = sorted((out / VIDEOS).glob("*.mp4"))
+    footer = f"flowguide {versions()['flowguide']}"
+    text = page(title, introduction, parts, drawn, images, videos, footer)
+    _write(out / HTML_FILE, text.encode())
+    tell(
+        f"Wrote {out / HTML_FILE}, {MARKDOWN_FILE}, {SUMMARY_FILE} and "
+        f"{_things(len(images), 'picture')}."
+    )
+    return out / HTML_FILE
+
+
+def _write(file: Path, data: bytes) -> None:
+    replace_file(file, lambda path: path.write_bytes(data))
+
+
+def _png(figure: Any) -> bytes:
+    buffer = BytesIO()
+    # Without the version of matplotlib in it: the same episodes give the same bytes.
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _introduction(findings: Findings) -> tuple[str, list[str]]:
+    groups = [each.group for each in findings.compared]
+    tasks = sorted({group.task for group in groups})
+    trainings = sorted({group.training for group in groups})
+    counted = sum(row.episodes for each in findings.compared for row in each.rows)
+    title = tasks[0] if len(tasks) == 1 and tasks[0] else f"{len(tasks)} tasks"
+    texts = [
+        f"{number(counted)} episodes of {_things(len(tasks), 'task')} and "
+        f"{_things(len(trainings), 'way')} of training. Every condition meets the same episode "
+        "seeds with the same noise. A row is marked where the interval of its difference to the "
+        "unguided policy does not reach 0; of conditions that differ in nothing, one in twenty is "
+        "marked by chance, on average."
+    ]
+    if findings.errors:
+        texts.append(
+            f"{_things(len(findings.errors), 'episode')} ended in an error: left out of all "
+            "numbers, and listed at the end."
+        )
+    if findings.duplicates:
+        texts.append(f"{_things(findings.duplicates, 'line')} there twice, counted once.")
+    texts += findings.doubts
+    return f"flowguide report: {title}", texts
+
+
+def _things(count: int, name: str) -> str:
+    return f"{number(count)} {name}{'' if count == 1 else 's'}"
+
+
+def _markdown(
+    title: str,
+    introduction: Sequence[str],
+    parts: Sequence[Section],
+    drawn: dict[Key, list[Picture]],
+) -> str:
+    lines = [f"## {title}", "", *(text for each in introduction for text in (each, ""))]
+    for part in parts:
+        lines.append(markdown(part.table))
+        for picture in drawn.get(part.key, []):
+            lines.append(f"![{picture.caption}]({picture.name}.png)\n")
+            lines += [f"{picture.left_out}\n"] if picture.left_out else []
+    return "\n".join(lines)
+
+
+def _summary(findings: Findings, parts: Sequence[Section], images: Sequence[str]) -> dict:
+    return {
+        "confidence": CONFIDENCE,
+        "resamples": RESAMPLES,
+        "critic_networks": CRITICS,
+        "groups": [
+            {
+                "task": each.group.task,
+                "training": each.group.training,
+                "kind": each.group.kind,
+                "conditions": [_row(row) for row in each.rows],
+            }
+            for each in findings.compared
+        ],
+        "over_tasks": [dataclasses.asdict(each) for each in findings.tasks],
+        "doubts": findings.doubts,
+        "tuned": [
+            {
+                "task": tuned.task,
+                "training": tuned.training,
+                "chosen": [str(condition) for condition in tuned.chosen],
+                "rounds": [
+                    {"conditions": conditions, "episodes": episodes}
+                    for conditions, episodes in tuned.rounds
+                ],
+                "validation": [_row(row) for row in rows],
+            }
+            for tuned, rows in findings.tuned
+        ],
+        "errors": [
+            {
+                "task": e.task,
+                "training": e.training,
+                "condition": str(e.condition),
+                "train_seed": e.train_seed,
+                "episode_seed": e.episode_seed,
+                "error": e.error,
+            }
+            for e in findings.errors
+        ],
+        "notes": {part.table.title: part.table.notes for part in parts},
+        "pictures": [f"{name}.png" for name in images],
+        "versions": versions(),
+    }
+
+
+def _row(row: Comparison) -> dict[str, Any]:
+    spent: Any = None
+    if row.cost is not None:
+        spent = {**dataclasses.asdict(row.cost), "forwards": row.cost.forwards()}
+    return {"name": str(row.condition), **dataclasses.asdict(row), "cost": spent}
