@@ -89,9 +89,18 @@ def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
     that arrives there would be lost."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         # A moment later, when it is over.
-        threading.Timer(0.01, _thread.interrupt_main).start()
+        threading.Timer(0.01, _interrupt).start()
     else:
         sys.__unraisablehook__(unraisable)
+
+
+def _interrupt() -> None:
+    """Interrupts the main thread, also one that waits."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:  # Not on this operating system.
+        _thread.interrupt_main()
 
 
 def _reader_is_gone() -> bool:

@@ -1,0 +1,17 @@
+from .._extras import check_extra
+
+check_extra("ogbench", __name__)
+
+from ._metrics import read_metrics
+from ._presets import preset, PRESETS
+from ._run import run
+from ._settings import Settings, WATCHING
+
+__all__ = [
+    "preset",
+    "PRESETS",
+    "read_metrics",
+    "run",
+    "Settings",
+    "WATCHING",
+]
