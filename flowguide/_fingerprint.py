@@ -34,6 +34,9 @@ def _texts(value: Any, seen: set[int]) -> Iterator[str]:
     if isinstance(value, (jax.Array, np.ndarray, np.generic)):
         yield _array(value)
         return
+    if hasattr(type(value), "__array__"):
+        yield _array(_as_numpy(value))
+        return
     if isinstance(value, (str, bytes, bool, int, float, complex, type(None), type)):
         yield f"{type(value).__name__} {getattr(value, '__qualname__', value)!r}"
         return
@@ -65,12 +68,27 @@ def _inner(value: Any) -> dict[Any, Any] | None:
         return {"func": value.func, "args": value.args, "keywords": value.keywords}
     if isinstance(value, types.MethodType):
         return {"name": value.__func__.__qualname__, "self": value.__self__}
-    if isinstance(value, types.FunctionType) or not hasattr(value, "__dict__"):
+    if isinstance(value, types.FunctionType):
+        return None
+    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    if not slots and not hasattr(value, "__dict__"):
         return None
     # A compiled function, or one of a library, is what it wraps, which has a name.
     if callable(value) and hasattr(value, "__qualname__"):
         return None
-    return dict(sorted(vars(value).items()))
+    named = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    return dict(sorted({**named, **getattr(value, "__dict__", {})}.items()))
+
+
+def _as_numpy(value: Any) -> np.ndarray:
+    """Of another library's array, such as a PyTorch tensor on whatever device."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    try:
+        return np.asarray(value)
+    except TypeError:
+        # NumPy has no bfloat16: float32 holds all of it.
+        return np.asarray(value.float())
 
 
 def _array(value: Any) -> str:

@@ -136,7 +136,8 @@ def test_brackets_in_a_path_are_no_markup(tmp_path: Path, name):
         (("--episodes", "0"), "episodes must be an integer of at least 1, got 0"),
         (("--first-episode-seed", "-1"), "first_episode_seed must be an integer from 0 to 2**31"),
         (("--first-episode-seed", "2147483647"), "first_episode_seed must be an integer from 0"),
-        (("--weights", "nan"), "nan"),
+        (("--weights", "nan"), "must be finite, got nan"),
+        (("--weights", "inf"), "must be finite, got inf"),
         (("--max-episode-steps", "0"), "max_episode_steps must be an integer of at least 1"),
     ],
 )

@@ -26,6 +26,25 @@ class Scaled:
         return self.scale * action.sum()
 
 
+class Slotted:
+    """The same without a `__dict__`."""
+
+    __slots__ = ("scale",)
+
+    def __init__(self, scale):
+        self.scale = scale
+
+
+class Foreign:
+    """An array of another library, such as a tensor of PyTorch."""
+
+    def __init__(self, scale):
+        self.read = lambda: np.full(3, scale)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.read()
+
+
 def scaled(scale, observation, action):
     return scale * action.sum()
 
@@ -48,6 +67,8 @@ MAKERS = [
     lambda x: holding(Scaled(x)),
     closure,
     lambda x: {"nested": [Scaled(np.float32(x))]},
+    Slotted,
+    lambda x: {"tensor": Foreign(x)},
     lambda x: jnp.full(3, x),
     lambda x: jax.random.key(int(10 * x)),
 ]

@@ -55,8 +55,7 @@ class EpisodePlayer(gymnasium.Wrapper):
         if not isinstance(space, gymnasium.spaces.Box):
             raise ValueError(f"Actions must be in a Box, {env} has {space}.")
         self._box, self.rules = space, rules
-        declared = env.spec.max_episode_steps if env.spec is not None else None
-        self._longest = max(LONGEST, declared or 0, rules.max_episode_steps or 0)
+        self._longest = max(LONGEST, _limit_of(env), rules.max_episode_steps or 0)
         self._found = self._nothing()
         self._goal = np.zeros(0, np.float32)
         if rules.goal_conditioned:
@@ -184,6 +183,16 @@ class EpisodePlayer(gymnasium.Wrapper):
     def _fail(self, error: str) -> None:
         self._done = True
         self._found["error"] = error
+
+
+def _limit_of(env: gymnasium.Env) -> int:
+    """The most steps that an environment says it takes; 0 where it does not."""
+    said = [env.spec.max_episode_steps if env.spec is not None else None]
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.wrappers.TimeLimit):
+            said.append(env._max_episode_steps)
+        env = env.env
+    return max(limit or 0 for limit in said)
 
 
 def play_episode(

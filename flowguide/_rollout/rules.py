@@ -1,12 +1,13 @@
 """How episodes are played, whoever plays them."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import gymnasium
 import numpy as np
 
 from .._checks import as_positive_int
+from .._policy import AbstractPolicy
 
 SuccessAt = Literal["end", "any"]
 
@@ -56,50 +57,46 @@ class Rescaling:
         return (low + share * (high - low)).astype(np.float32)
 
 
-def bounds_of(policy: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """Of a policy's actions, in its shape; None where it has none."""
-    low, high = getattr(policy, "low", None), getattr(policy, "high", None)
-    if low is None or high is None:
-        return None
-    shape = policy.action_shape
-    low, high = (np.broadcast_to(np.asarray(x, np.float64), shape) for x in (low, high))
-    return (low, high) if np.all(np.isfinite(low)) and np.all(np.isfinite(high)) else None
-
-
-def rescaling(policy: Any, space: gymnasium.spaces.Box) -> Rescaling:
+def rescaling(policy: AbstractPolicy, space: gymnasium.spaces.Box) -> Rescaling:
     """From the policy's range to the environment's.
 
     **Raises:**
 
     `ValueError` where one of them has no bounds.
     """
-    bounds = bounds_of(policy)
-    if bounds is None or not space.is_bounded():
+    bounds = _bounds_of(policy)
+    is_bounded = np.all(np.isfinite(bounds))
+    if not is_bounded or not space.is_bounded():
         raise ValueError(
             "rescale maps the policy's range of actions onto the environment's, and "
-            f"{'the policy' if bounds is None else 'the environment'} has no bounds."
+            f"{'the environment' if is_bounded else 'the policy'} has no bounds."
         )
     return Rescaling(*bounds, space)
 
 
-def bounds_doubt(policy: Any, space: gymnasium.spaces.Box) -> str | None:
+def bounds_doubt(policy: AbstractPolicy, space: gymnasium.spaces.Box) -> str | None:
     """What is doubtful about a policy's range in this environment, in a sentence."""
-    bounds = bounds_of(policy)
-    if bounds is None:
-        return None
+    bounds = _bounds_of(policy)
     low, high = (np.asarray(x, np.float64) for x in (space.low, space.high))
     tolerance = 1e-4 * np.where(np.isfinite(high - low), high - low, 1)
     given = (
         f"The policy's actions are in {_range(*bounds)}, the environment takes {_range(low, high)}"
     )
-    advice = "rescale=True (--rescale) maps one onto the other"
+    advice = " rescale=True (--rescale) maps one onto the other."
+    if not (np.all(np.isfinite(bounds)) and space.is_bounded()):
+        advice = ""
     if np.any(bounds[0] < low - tolerance) or np.any(bounds[1] > high + tolerance):
-        return f"{given}: actions outside are clipped. {advice}."
+        return f"{given}: actions outside are clipped.{advice}"
     if np.any(bounds[0] > low + tolerance) or np.any(bounds[1] < high - tolerance):
         bounded = np.isfinite(low) & np.isfinite(high)
         if np.all(bounded):
-            return f"{given}: some of them are never played. {advice}."
+            return f"{given}: some of them are never played.{advice}"
     return None
+
+
+def _bounds_of(policy: AbstractPolicy) -> tuple[np.ndarray, np.ndarray]:
+    low, high = policy.bounds
+    return np.asarray(low, np.float64), np.asarray(high, np.float64)
 
 
 def _range(low: np.ndarray, high: np.ndarray) -> str:

@@ -129,7 +129,9 @@ def from_arrays(
     if not is_end[-1]:
         raise ValueError("The last row is not the end of an episode: ends[-1] is False.")
     if "masks" in arrays:
-        _warn_of_unseen_ends(as_flags("masks", arrays["masks"][0]), is_end)
+        is_over = ~as_flags("masks", arrays["masks"][0])
+        _warn_of_unseen("rows where the task is over (masks of 0)", is_over, is_end)
+        _warn_of_unseen("rewards other than 0", arrays["rewards"][0] != 0, is_end)
     _warn_of_actions_outside(arrays["actions"][0], low, high)
     # As they are: `jnp.asarray` runs a compiled copy, which on a GPU waits for what runs there.
     placed = {name: jax.device_put(array) for name, (array, _) in arrays.items()}
@@ -174,17 +176,16 @@ def split_episodes(
     return part(~is_held_back), part(is_held_back)
 
 
-def _warn_of_unseen_ends(masks: np.ndarray, is_end: np.ndarray) -> None:
+def _warn_of_unseen(what: str, chosen: np.ndarray, is_end: np.ndarray) -> None:
     """Data of T rows for T steps look like this: the steps that end the task are in no window."""
-    num_over = int(np.sum(~masks))
+    count = int(np.sum(chosen))
     # One alone can be chance.
-    if num_over > 1 and np.all(is_end[~masks]):
+    if count > 1 and np.all(is_end[chosen]):
         warnings.warn(
-            f"All {num_over:,} rows where the task is over (masks of 0) are the last of their "
-            "episodes. Such a row holds the final state, and its action and reward are in no "
-            "window: no critic learns of them. If your data have a row for each step and none for "
-            "the final state, as D4RL, robomimic and LeRobot have, use "
-            "flowguide.data.from_transitions.",
+            f"All {count:,} {what} are in the last rows of their episodes. Such a row holds the "
+            "final state, and its action and reward are in no window: no critic learns of them. If "
+            "your data have a row for each step and none for the final state, as D4RL, robomimic "
+            "and LeRobot have, use flowguide.data.from_transitions.",
             stacklevel=3,
         )
 

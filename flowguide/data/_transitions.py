@@ -45,7 +45,8 @@ def from_transitions(
 
     `ValueError` for flags that are not 0 or 1, arrays of other lengths, and what `from_arrays`
     raises. Warns where an observation after an action is not the one of the next row, though no end
-    is marked: the episode is taken as cut off there.
+    is marked: the episode is taken as cut off there; and where rewards other than 0 are in no
+    window, because the state after them is not known.
     """
     columns = {
         "observations": np.asarray(observations, np.float32),
@@ -84,8 +85,24 @@ def from_transitions(
         "actions": np.insert(columns["actions"], at, columns["actions"][added], axis=0),
     }
     if rewards is not None:
-        placed |= {"rewards": np.insert(columns["rewards"], at, 0.0), "masks": masks}
+        is_final = is_end & ~np.isin(np.arange(count), added)
+        _warn_of_lost(columns["rewards"], is_final)
+        known = np.where(is_final, 0.0, columns["rewards"])
+        placed |= {"rewards": np.insert(known, at, 0.0), "masks": masks}
     return from_arrays(**placed, ends=ends, low=low, high=high)
+
+
+def _warn_of_lost(rewards: np.ndarray, is_final: np.ndarray) -> None:
+    count = int(np.sum(rewards[is_final] != 0))
+    # Of one episode that is still going on, the last step is always lost.
+    if count and count == np.sum(rewards != 0):
+        warnings.warn(
+            f"All {count:,} rewards other than 0 are those of last steps of episodes that were cut "
+            "off, and the state after them is not known: they are in no window, so that no critic "
+            "learns of them. Give next_observations, or, where these steps ended the task, mark "
+            "them in terminals.",
+            stacklevel=3,
+        )
 
 
 def _jumps(observations: np.ndarray, after: np.ndarray, is_end: np.ndarray) -> np.ndarray:

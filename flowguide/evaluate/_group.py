@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import math
+import zlib
 from collections import deque
 from typing import Any
 
@@ -32,7 +33,8 @@ class Slot:
     """An episode that is to be played, or that a worker is playing.
 
     `decisions` counts the chunks that were chosen for it, and is None before it has begun;
-    `dropped` is the sum of the shares of them that were left unguided.
+    `dropped` is the sum of the shares of them that were left unguided; `last` is a digest of the
+    observation at the end.
     """
 
     agent: Agent
@@ -44,6 +46,7 @@ class Slot:
     decisions: int | None = None
     dropped: float = 0.0
     attempts: int = 0
+    last: int = 0
 
     @property
     def condition(self) -> Condition:
@@ -146,6 +149,7 @@ class Group:
                 success = told_success(int(infos["success"][i]))
                 numbers = float(infos["return"][i]), int(infos["length"][i])
                 goal, error = int(infos["goal"][i]) or None, infos["error"][i] or None
+                slot.last = _digest(jax.tree.map(lambda x, i=i: x[i], self._observations))
                 if infos["solved"][i]:
                     slot.doubts = (*slot.doubts, SOLVED)
                 episodes.append((slot, slot.episode(success, *numbers, goal, error)))
@@ -170,3 +174,10 @@ class Group:
             episodes.append((slot, slot.episode(None, 0.0, 0, error=str(lost))))
             self._slots[i] = None
         return episodes
+
+
+def _digest(observation: PyTree) -> int:
+    found = 0
+    for part in jax.tree.leaves(observation):
+        found = zlib.crc32(np.ascontiguousarray(part).tobytes(), found)
+    return found

@@ -31,7 +31,7 @@ class Twice:
         self.doubt: str | None = None
         self._first: Slot | None = None
         self._again: Slot | None = None
-        self._found: list[Episode] = []
+        self._found: list[tuple[Episode, int]] = []
         # A single episode has no partner that it could be paired with.
         if len(queue) > 1:
             self._first = queue[0]
@@ -43,18 +43,21 @@ class Twice:
     def is_counted(self, slot: Slot, episode: Episode) -> bool:
         """Looks at an episode that ended, and says whether it is a result."""
         if slot is self._first or slot is self._again:
-            self._found.append(episode)
+            self._found.append((episode, slot.last))
             if len(self._found) == 2:
                 self._compare(*self._found)
         return slot is not self._again
 
-    def _compare(self, one: Episode, other: Episode) -> None:
-        if one.error is None and other.error is None and _outcome(one) != _outcome(other):
-            key = f"{one.condition}, episode seed {one.episode_seed}"
-            self.doubt = DOUBT.format(key=key, first=_outcome(one), second=_outcome(other))
+    def _compare(self, one: tuple[Episode, int], other: tuple[Episode, int]) -> None:
+        (episode, _), (again, _) = one, other
+        first, second = _outcome(*one), _outcome(*other)
+        if episode.error is None and again.error is None and first != second:
+            key = f"{episode.condition}, episode seed {episode.episode_seed}"
+            self.doubt = DOUBT.format(key=key, first=first, second=second)
 
 
-def _outcome(episode: Episode) -> str:
+def _outcome(episode: Episode, last: int) -> str:
     return (
-        f"(success {episode.success}, length {episode.length}, return {episode.episode_return!r})"
+        f"(success {episode.success}, length {episode.length}, return {episode.episode_return!r}, "
+        f"last observation #{last:08x})"
     )

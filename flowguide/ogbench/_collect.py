@@ -96,7 +96,16 @@ def _write_both(file: Path, train: list[Episode], validation: list[Episode]) -> 
 
 
 def check_collectable(dataset: str) -> None:
-    """Refuses a dataset that `collect` cannot make, with a `ValueError` that says which it can."""
+    """Refuses a dataset that `collect` cannot make.
+
+    **Arguments:**
+
+    - `dataset`: its name.
+
+    **Raises:**
+
+    `ValueError` that says why, and which it can make.
+    """
     _recipe(dataset)
 
 

@@ -72,7 +72,20 @@ def load_ogbench_arrays(
     download: bool = True,
     bootstrap_through_success: bool = False,
 ) -> list[tuple[Path, dict[str, np.ndarray]]]:
-    """What `load_ogbench` loads before it goes to the device: each file and its arrays."""
+    """What `load_ogbench` loads before it goes to the device.
+
+    **Arguments:**
+
+    - `name`, `dataset_dir`, `download`, `bootstrap_through_success`: as for `load_ogbench`.
+
+    **Returns:**
+
+    The training and the validation file, each with its arrays as `load_ogbench_file` gives them.
+
+    **Raises:**
+
+    As `load_ogbench`.
+    """
     check_name(name)
     folder = Path(dataset_dir).expanduser()
     base = dataset_name(name)
@@ -89,6 +102,15 @@ def load_ogbench_arrays(
 def ogbench_dataset(name: str, file: Path, arrays: dict[str, np.ndarray]) -> Dataset:
     """The dataset of a file's arrays, on the device.
 
+    **Arguments:**
+
+    - `name`, `file`: of the dataset and of the file, for errors.
+    - `arrays`: as `load_ogbench_file` gives them.
+
+    **Returns:**
+
+    A `Dataset`.
+
     **Raises:**
 
     `ValueError` naming the file whose arrays are none.
@@ -100,7 +122,13 @@ def ogbench_dataset(name: str, file: Path, arrays: dict[str, np.ndarray]) -> Dat
 
 
 def warn_of_no_success(name: str, file: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Warns where a task has no success to learn from; `arrays` as `load_ogbench_file` gives."""
+    """Warns where a task has no success to learn from.
+
+    **Arguments:**
+
+    - `name`, `file`: of the task and of the file, for the warning.
+    - `arrays`: as `load_ogbench_file` gives them.
+    """
     # OGBench's reward counts what is not yet solved, whatever the masks are.
     if "rewards" in arrays and not np.any(arrays["rewards"] == 0):
         warnings.warn(

@@ -32,7 +32,16 @@ def is_goal_conditioned(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Refuses what is no state-based dataset or task of OGBench, with a `ValueError`."""
+    """Refuses what is no state-based dataset or task of OGBench.
+
+    **Arguments:**
+
+    - `name`: of a dataset or task.
+
+    **Raises:**
+
+    `ValueError` naming those that are nearest.
+    """
     if name.startswith(("visual-", "powderworld-")):
         raise ValueError(
             f"{name!r} observes pixels. Only state-based datasets are supported, such as "

@@ -1,6 +1,6 @@
-from .._extras import check_extra
+from .._extras import check_extra as _check_extra
 
-check_extra("ogbench", __name__)
+_check_extra("ogbench", __name__)
 
 from ._compute import draw_compute
 from ._curves import draw_curves

@@ -18,6 +18,13 @@ def draw_curves(axes: Any, points: Points, unit: str, styles: Styles) -> None:
 
     Conditions without a weight are horizontal lines with their interval as a band; conditions with
     weights of other units are ignored.
+
+    **Arguments:**
+
+    - `axes`: matplotlib's.
+    - `points`: numbers with their intervals, by condition; None where there is none.
+    - `unit`: of the weights.
+    - `styles`: colours and markers.
     """
     shown = {c: x for c, x in points.items() if styles.has(c) and x is not None}
     curves: dict[str, list[Condition]] = {}

@@ -9,6 +9,12 @@ Interval: TypeAlias = Success | Estimate
 
 
 def new_figure(width: float, height: float) -> Any:
+    """A matplotlib figure that is no part of pyplot.
+
+    **Arguments:**
+
+    - `width`, `height`: in inches.
+    """
     # Not pyplot: a library must not touch the caller's figures or backend.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -19,7 +25,13 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def finish_axes(axes: Any, *, is_rate: bool) -> None:
-    """Grid, frame, and the same range for all rates."""
+    """Grid and frame.
+
+    **Arguments:**
+
+    - `axes`: matplotlib's.
+    - `is_rate`: whether they show rates, which all have the same range.
+    """
     if is_rate:
         axes.set_ylim(-0.05, 1.05)
     axes.grid(alpha=0.25, linewidth=0.6)
@@ -27,12 +39,25 @@ def finish_axes(axes: Any, *, is_rate: bool) -> None:
 
 
 def add_title(figure: Any, title: str, below: str) -> None:
-    """What is shown, and below it counts and kinds of intervals."""
+    """A title of two lines.
+
+    **Arguments:**
+
+    - `figure`: matplotlib's.
+    - `title`: what is shown.
+    - `below`: counts and kinds of intervals.
+    """
     figure.suptitle(f"{title}\n{below}", fontsize=10, x=0.01, ha="left")
 
 
 def add_legend(figure: Any, panels: Iterable[Any]) -> None:
-    """One legend for all panels, to the right of them."""
+    """One legend for all panels, to the right of them.
+
+    **Arguments:**
+
+    - `figure`: matplotlib's.
+    - `panels`: its axes.
+    """
     found: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -44,7 +69,12 @@ def add_legend(figure: Any, panels: Iterable[Any]) -> None:
 
 
 def errors_of(found: Sequence[Interval]) -> list[list[float]]:
-    """The lengths of intervals below and above their numbers, as matplotlib takes them."""
+    """The lengths of intervals below and above their numbers, as matplotlib takes them.
+
+    **Arguments:**
+
+    - `found`: numbers with their intervals.
+    """
     return [
         [max(x.value - x.low, 0.0) for x in found],
         [max(x.high - x.value, 0.0) for x in found],
@@ -52,7 +82,13 @@ def errors_of(found: Sequence[Interval]) -> list[list[float]]:
 
 
 def episodes_each(counts: Iterable[int], things: str = "episodes") -> str:
-    """Such as `50 episodes each`, or `8 to 50 episodes each`."""
+    """Such as `50 episodes each`, or `8 to 50 episodes each`.
+
+    **Arguments:**
+
+    - `counts`: of what is drawn.
+    - `things`: what is counted.
+    """
     found = sorted(set(counts))
     if not found:
         return f"no {things}"

@@ -9,7 +9,14 @@ _MAX_TICKS = 12
 
 
 def scale_weights(axes: Any, weights: Sequence[float], room: float = 0.09) -> None:
-    """A logarithmic axis with ticks at the weights themselves; `room` is as in `spread_ticks`."""
+    """A logarithmic axis with ticks at the weights themselves.
+
+    **Arguments:**
+
+    - `axes`: matplotlib's.
+    - `weights`: rising. A weight of 0 or below makes the axis symmetric.
+    - `room`: the share of the axis that a label takes: smaller weights go first.
+    """
     if not weights:
         axes.set_xticks([])
         return

@@ -1,6 +1,6 @@
-from .._extras import check_extra
+from .._extras import check_extra as _check_extra
 
-check_extra("ogbench", __name__)
+_check_extra("ogbench", __name__)
 
 from ._metrics import read_metrics
 from ._presets import preset, PRESETS

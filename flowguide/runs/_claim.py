@@ -77,16 +77,16 @@ def check_same_run(folder: RunFolder, given: dict[str, Any], settings: Settings)
             f"{name} was {earlier.get(name)!r}, is {given[name]!r}" for name in changed
         )
         raise ValueError(
-            f"{folder.path} holds a run with other settings: {shown}. Choose another --out, or delete the "
-            "folder."
+            f"{folder.path} holds a run with other settings: {shown}. Choose "
+            "another --out, or delete the folder."
         )
     before, after = earlier["steps"], settings.steps
     # The report at an end that is no multiple would be one that a longer run does not have.
     if before > after or (before < after and before % settings.log_every):
         raise ValueError(
-            f"{folder.path} holds a run of {before:,} steps. It can be prolonged if that is a multiple of "
-            f"log_every ({settings.log_every:,}), and not be made shorter: got {after:,}. Choose "
-            "another --out."
+            f"{folder.path} holds a run of {before:,} steps. It can be prolonged if that is a "
+            f"multiple of log_every ({settings.log_every:,}), and not be made shorter: got "
+            f"{after:,}. Choose another --out."
         )
 
 

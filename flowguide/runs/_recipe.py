@@ -12,12 +12,15 @@ from .._critic import Pessimism
 from .._guidance import AbstractGuidance, best_of_n
 from .._policy import FlowPolicy
 from ..data import Dataset
-from ..train import Bootstrapped
-from ..train import FlowMatching
-from ..train import IQL
-from ..train import AbstractLearner, Jointly
-from ..train import NoiseConditioned
-from ..train import ReturnRegression
+from ..train import (
+    AbstractLearner,
+    Bootstrapped,
+    FlowMatching,
+    IQL,
+    Jointly,
+    NoiseConditioned,
+    ReturnRegression,
+)
 from ._settings import learner_names, RETURNS, Settings
 from ._sources import sizes
 

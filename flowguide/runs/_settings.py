@@ -179,7 +179,11 @@ WATCHING = {
     "evaluate_weights",
     "track",
 }
-"""The settings that say how a run is watched and where its data lie. All else decides what it learns."""
+"""The settings that say how a run is watched and where its data lie.
+
+All else decides what it learns.
+"""
+
 
 def learner_names(settings: Settings) -> list[str]:
     """What a run learns: a policy unless it is frozen, a critic unless there is none."""

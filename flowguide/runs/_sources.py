@@ -23,8 +23,15 @@ from ..data import (
     SliceStream,
     Windows,
 )
-from ..ogbench import dataset_name, is_goal_conditioned, load_ogbench_file, ogbench_slices
-from ..ogbench import load_ogbench_arrays, ogbench_dataset, warn_of_no_success
+from ..ogbench import (
+    dataset_name,
+    is_goal_conditioned,
+    load_ogbench_arrays,
+    load_ogbench_file,
+    ogbench_dataset,
+    ogbench_slices,
+    warn_of_no_success,
+)
 from ._settings import learner_names, RETURNS, Settings
 
 # Of a slice: as many as OGBench's own validation files have.

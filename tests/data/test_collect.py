@@ -16,6 +16,7 @@ import ogbench
 import pytest
 
 from flowguide._rollout import environments
+from flowguide._system.locks import alone_with
 from flowguide.ogbench import _collect, collect
 from flowguide.ogbench._generate import _cells_at, _is_corridor, _MazePlayer, Generator, RECIPES
 
@@ -213,7 +214,7 @@ def test_maze_goals_leave_the_marker_finite():
 
 KILLED = """
 import multiprocessing, sys, threading, time
-from flowguide.data import collect
+from flowguide.ogbench import collect
 
 def report():
     while len(multiprocessing.active_children()) < 2:
@@ -284,6 +285,14 @@ def test_disk_that_fills_up(failing, tmp_path, monkeypatch):
         quick(dataset, tmp_path)
     for name in (f"{dataset}.npz", f"{dataset}-val.npz"):
         assert (tmp_path / name).read_text() == "an older set"
+
+
+def test_one_process_collects_into_a_file(tmp_path):
+    name = "pointmaze-medium-stitch-v0"
+    with alone_with(tmp_path / f"{name}.npz", "collecting into"):
+        with pytest.raises(RuntimeError, match="Another process is collecting into"):
+            quick(name, tmp_path)
+    assert list(tmp_path.glob("*.npz*")) == []
 
 
 def test_kill_between_the_two_files(tmp_path, monkeypatch):

@@ -91,6 +91,23 @@ def test_rows_for_steps_given_as_rows_for_states_are_warned_of():
         data.from_arrays(*given)
 
 
+def test_rewards_of_last_steps_given_as_rows_for_states_are_warned_of():
+    """A reward at each success, and ends of which none says that the task was over."""
+    rows = steps([3, 4])
+    last = marks([3, 4], [0, 1])
+    with pytest.warns(UserWarning, match="All 2 rewards other than 0.*from_transitions"):
+        data.from_arrays(rows["observations"], rows["actions"], last, np.ones(7), last)
+    given = rows["observations"], rows["actions"], last
+    with pytest.warns(UserWarning, match="All 2 rewards other than 0 .* next_observations"):
+        dataset = data.from_transitions(*given, timeouts=last)
+    assert dataset.rewards is not None and not np.any(dataset.rewards)
+    # With what follows nothing is lost.
+    known = data.from_transitions(
+        *given, timeouts=last, next_observations=rows["next_observations"]
+    )
+    assert known.rewards is not None and np.sum(known.rewards) == 2
+
+
 def test_an_end_that_nobody_marked_is_found():
     rows = steps([3, 4])
     with pytest.warns(UserWarning, match=r"In 1 of 7 rows.*first is row 2.*cut off"):

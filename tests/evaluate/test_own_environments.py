@@ -92,6 +92,25 @@ def test_an_environment_that_is_not_its_seeds_is_found_out(workers):
     assert all("unguided, episode seed 0 gave" in episode.doubts[0] for episode in played)
 
 
+class Drifts(Plain):
+    """Running statistics: the same success, length and return, from other observations."""
+
+    resets = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.resets += 1
+        return super().reset(seed=seed)
+
+    def step(self, action) -> Any:
+        _, _, *rest = super().step(action)
+        return np.full(3, float(self.resets)), 0.0, *rest
+
+
+def test_observations_that_drift_are_noticed():
+    with pytest.warns(UserWarning, match="An episode does not follow from its seed.*observation #"):
+        evaluate(agent(), Drifts, {"unguided": None}, range(4), workers=1)
+
+
 class Gambles(Plain):
     """Draws from Python's own generator."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import flowguide as fg
+from flowguide._rollout import player
 from flowguide._rollout.rules import as_action
 from flowguide.evaluate import Agent
 
@@ -77,6 +78,17 @@ def test_a_limit_can_be_longer_than_the_environments_own():
     assert (own.length, longer.length) == (200, 230)
 
 
+def test_a_limit_of_a_wrapper_can_be_long(monkeypatch):
+    monkeypatch.setattr(player, "LONGEST", 3)
+
+    def error(env):
+        one = player.EpisodePlayer(env, 1)
+        return player.play_episode(one, 0, lambda observation, decision: np.zeros(2))["error"]
+
+    assert "has not ended after 3 steps" in error(Plain())
+    assert not error(gymnasium.wrappers.TimeLimit(Plain(), 20))
+
+
 class Precise(Plain):
     """Asserts that an action is in its space of float64."""
 
@@ -115,9 +127,38 @@ def test_a_policy_of_another_range_is_told_and_can_be_rescaled():
         play(Wide, of=agent(1.0, 2.0))
     with pytest.raises(ValueError, match="the policy has no bounds"):
         play(Wide, of=agent(-np.inf, np.inf), rescale=True)
+    # Of a policy without bounds it is said, too; there is no range that could be mapped.
+    with pytest.warns(UserWarning, match=r"are in \[-inf, inf\], .* outside are clipped\.") as told:
+        play(Wide, of=agent(-np.inf, np.inf))
+    assert not any("rescale" in str(each.message) for each in told)
     # Where they agree, nothing is said, and nothing changes.
     (same,), (again,) = play(Wide, of=agent(0.0, 5.0)), play(Wide, of=agent(0, 5), rescale=True)
     assert not same.doubts and same.episode_return == pytest.approx(again.episode_return)
+
+
+class Constant(fg.AbstractPolicy):
+    """A policy of one's own, which is no flow."""
+
+    @property
+    def bounds(self):
+        return np.full(2, -1.0, np.float32), np.full(2, 1.0, np.float32)
+
+    @property
+    def noise_shape(self):
+        return (2,)
+
+    def from_noise(self, noise, observation):
+        return jnp.full(2, -0.5) + 0 * noise
+
+    def trace(self, noise, observation):
+        raise NotImplementedError
+
+
+def test_a_policy_that_is_no_flow_has_a_range_too():
+    with pytest.warns(UserWarning, match=r"are in \[-1, 1\], the environment takes \[0, 5\]"):
+        play(Wide, of=Agent(Constant()))
+    (mapped,) = play(Wide, of=Agent(Constant()), rescale=True)
+    assert mapped.episode_return == pytest.approx(LENGTH * 1.25)
 
 
 def test_chunks_are_rescaled():

@@ -120,6 +120,18 @@ def test_a_file_does_not_mix_parameters(tmp_path):
         evaluate_runs([run], UNGUIDED, 1, file, **OPTIONS)
 
 
+@pytest.mark.parametrize("changed", [{"num_steps": 4}, {"high": 3.0}])
+def test_a_file_does_not_mix_policies_of_the_same_networks(tmp_path, changed):
+    run = save_run(tmp_path / "run")
+    file = tmp_path / "episodes.jsonl"
+    evaluate_runs([run], UNGUIDED, 1, file, **OPTIONS)
+    policy, critic = fg.load(run)
+    fg.save(run, dataclasses.replace(policy, **changed), critic)
+    with pytest.raises(ValueError, match="another policy or critic played.*steps or solver differ"):
+        evaluate_runs([run], UNGUIDED, 1, file, **OPTIONS)
+    assert len(read_episodes(file)) == 1
+
+
 def test_a_file_does_not_mix_guidances(tmp_path):
     run = save_run(tmp_path / "run")
     file = tmp_path / "episodes.jsonl"
