@@ -147,7 +147,7 @@ def test_pixels(name):
 
 def test_importing_flowguide_imports_no_simulator():
     code = (
-        "import sys, flowguide, flowguide.data, flowguide._environments; "
+        "import sys, flowguide, flowguide.data, flowguide._rollout.environments; "
         "print(sorted({'gymnasium', 'ogbench', 'mujoco'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
