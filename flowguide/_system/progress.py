@@ -17,13 +17,13 @@ def make_console(**options: Any) -> "Console":
     return Console(markup=False, emoji=False, highlight=False, **options)
 
 
-def teller(console: "Console", indent: str = "") -> Callable[[str], None]:
+def printer(console: "Console", indent: str = "") -> Callable[[str], None]:
     """Shows sentences without wrapping: a line of a log is a line, and paths can be copied."""
 
-    def tell(line: str) -> None:
+    def print_line(line: str) -> None:
         console.print(f"{indent}{line}", soft_wrap=True)
 
-    return tell
+    return print_line
 
 
 def progress_bar(unit: str, console: "Console | None" = None, *, shown: bool = True) -> "Progress":

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import tyro
 
-from .._system.progress import make_console, teller
+from .._system.progress import make_console, printer
 from ._terminal import show_table
 
 
@@ -38,6 +38,6 @@ class Report:
         report(
             self.files,
             self.out,
-            tell=teller(console),
+            on_message=printer(console),
             on_table=lambda table: show_table(console, table, self.rows),
         )

@@ -35,7 +35,7 @@ def evaluate_runs(
     rescale: bool = False,
     workers: int | None = None,
     timeout: float = 120.0,
-    tell: Callable[[str], Any] = print,
+    on_message: Callable[[str], Any] = print,
     shown: bool = True,
 ) -> list[Episode]:
     """Plays episodes with the agents of training runs, into a file. Called again, what is missing.
@@ -52,7 +52,7 @@ def evaluate_runs(
     - `environment`: what is played; by default the runs' task.
     - `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`, `timeout`: as in
         `evaluate`.
-    - `tell`: called with each sentence that is to be shown.
+    - `on_message`: called with each sentence for the user.
     - `shown`: whether there is a progress bar.
 
     **Returns:**
@@ -77,7 +77,7 @@ def evaluate_runs(
         Rules(replan, loaded.goal_conditioned, max_episode_steps, success_at, rescale),
         workers=workers,
         timeout=timeout,
-        tell=tell,
+        on_message=on_message,
         shown=shown,
     )
 
@@ -91,7 +91,7 @@ def play_into(
     *,
     workers: int | None,
     timeout: float,
-    tell: Callable[[str], Any],
+    on_message: Callable[[str], Any],
     shown: bool,
     pool: Pool | None = None,
 ) -> list[Episode]:
@@ -112,12 +112,12 @@ def play_into(
         )
         note = versions_note(mine, versions())
         if note:
-            tell(f"Warning: {file}: {note}")
+            on_message(f"Warning: {file}: {note}")
         # Errors that are tried again are left out, and so is the half line of a killed process.
         kept = {each.key: each for each in found if each.error is None or each.key not in asked}
         write_episodes(file, kept.values())
         finished = [kept[key] for key in asked if key in kept]
-        tell(
+        on_message(
             f"{task}: {len(agents)} training {'seed' if len(agents) == 1 else 'seeds'} x "
             f"{len(conditions)} conditions x {len(episode_seeds)} episodes; {len(finished):,} of "
             f"{len(asked):,} are there already."
@@ -137,7 +137,7 @@ def play_into(
                 batch_size=None,
                 finished=finished,
                 on_episode=on_episode,
-                on_doubt=lambda doubt: tell(f"Warning: {doubt}"),
+                on_doubt=lambda doubt: on_message(f"Warning: {doubt}"),
                 pool=pool,
             )
         kept |= {episode.key: episode for episode in played}
@@ -148,22 +148,22 @@ def play_into(
             ]
             kept[key] = dataclasses.replace(kept[key], doubts=(*kept[key].doubts, *new))
         write_episodes(file, kept.values())
-        _tell_errors(played, tell)
+        _report_errors(played, on_message)
         note = dropped_note(played)
         if note:
-            tell(f"Warning: {note}")
+            on_message(f"Warning: {note}")
         return [kept[key] for key in asked]
 
 
-def _tell_errors(played: Sequence[Episode], tell: Callable[[str], Any]) -> None:
+def _report_errors(played: Sequence[Episode], on_message: Callable[[str], Any]) -> None:
     errors = [episode for episode in played if episode.error is not None]
     for episode in errors[:10]:
-        tell(
+        on_message(
             f"Error: {episode.condition}, training seed {episode.train_seed}, episode seed "
             f"{episode.episode_seed}: {episode.error}"
         )
     if errors:
-        tell(
+        on_message(
             f"{len(errors)} of {len(played)} episodes ended with an error and count for nothing; "
             "the same command plays them again."
         )

@@ -57,7 +57,7 @@ def tune_runs(
     rescale: bool = False,
     workers: int | None = None,
     timeout: float = 120.0,
-    tell: Callable[[str], Any] = print,
+    on_message: Callable[[str], Any] = print,
     shown: bool = True,
 ) -> Tuned:
     """Chooses weights on validation episodes, and plays test episodes with what was chosen.
@@ -77,7 +77,7 @@ def tune_runs(
     - `validation_episodes`, `test_episodes`: of each training seed and condition. The two have
         different seeds.
     - `training`, `environment`, `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`,
-        `timeout`, `tell`, `shown`: as in `evaluate_runs`.
+        `timeout`, `on_message`, `shown`: as in `evaluate_runs`.
 
     **Returns:**
 
@@ -117,7 +117,7 @@ def tune_runs(
                 rules,
                 workers=workers,
                 timeout=timeout,
-                tell=tell,
+                on_message=on_message,
                 shown=shown,
                 pool=pool,
             )
@@ -134,7 +134,7 @@ def tune_runs(
                 best = sorted(some, key=lambda c: ranks[c], reverse=True)
                 left[series] = best[: -(-len(best) // 2)]
         chosen = [some[0] for some in left.values()]
-        tell(f"{task}: chosen {', '.join(map(str, chosen))}.")
+        on_message(f"{task}: chosen {', '.join(map(str, chosen))}.")
         others = [condition for condition in conditions if not condition.has_weight]
         tested = list(dict.fromkeys([Condition(UNGUIDED), *others, *chosen]))
         seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + test_episodes)

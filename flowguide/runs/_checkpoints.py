@@ -18,24 +18,24 @@ class Checkpoints:
     """The last few states of a training run, through orbax.
 
     A checkpoint appears whole or not at all, and carries a hash of its arrays. One that cannot be
-    written, or is damaged, is said through `tell` and passed over; the run goes on.
+    written, or is damaged, is said through `on_message` and passed over; the run goes on.
 
     **Arguments:**
 
     - `folder`: made if missing. Half-written checkpoints of a killed process are removed; damaged
         ones are moved into the folder of this name with `_damaged` behind it.
     - `keep`: how many to keep.
-    - `tell`: called with a sentence about each checkpoint that could not be used or written.
+    - `on_message`: called with a sentence about each checkpoint that could not be used or written.
     """
 
-    def __init__(self, folder: str | os.PathLike, *, keep: int, tell: Callable[[str], Any]):
+    def __init__(self, folder: str | os.PathLike, *, keep: int, on_message: Callable[[str], Any]):
         import orbax.checkpoint as ocp
 
         # Its warnings are about clusters and files that flowguide does not use.
         logging.getLogger("absl").setLevel(logging.ERROR)
         self.folder = Path(folder).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._tell = tell
+        self._on_message = on_message
         self._args = ocp.args
         options = ocp.CheckpointManagerOptions(
             max_to_keep=as_positive_int("keep", keep),
@@ -64,7 +64,7 @@ class Checkpoints:
         except Exception as error:  # Of which kind is up to the file system and to tensorstore.
             reason = _first_line(error)
         self._delete(step)
-        self._tell(
+        self._on_message(
             f"The checkpoint at update {step:,} could not be written to {self.folder}: {reason}. "
             f"{_last_good(before)} Training goes on."
         )
@@ -95,7 +95,7 @@ class Checkpoints:
                 if isinstance(error, (PermissionError, MemoryError)) or "EXHAUSTED" in str(error):
                     raise
                 self._move_aside(step)
-                self._tell(
+                self._on_message(
                     f"The checkpoint at update {step:,} in {self.folder} is damaged, and moved "
                     f"aside: {_first_line(error)}. {_last_good(self.latest)}"
                 )

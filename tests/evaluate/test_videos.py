@@ -58,7 +58,7 @@ def test_videos_replay_the_evaluation(run, episodes, tmp_path):
     ]
     said = []
     files = record_videos(
-        [run], GUIDANCES, wrong, 2, tmp_path, frames=10, size=63, tell=said.append
+        [run], GUIDANCES, wrong, 2, tmp_path, frames=10, size=63, on_message=said.append
     )
     assert [file.name for file in files] == ["Reacher-v5_seed_0.mp4", "Reacher-v5_seed_1.mp4"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(file.name for file in files)
@@ -99,7 +99,7 @@ def decode(file):
 def test_without_a_backend_it_is_said_what_is_missing(run, episodes, tmp_path, monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "bogus")
     said = []
-    assert record_videos([run], GUIDANCES, episodes, 1, tmp_path, tell=said.append) == []
+    assert record_videos([run], GUIDANCES, episodes, 1, tmp_path, on_message=said.append) == []
     assert "MUJOCO_GL='bogus'" in said[-1] and "apt install libegl1 libgl1" in said[-1]
     assert list(tmp_path.iterdir()) == []
 
