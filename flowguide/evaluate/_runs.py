@@ -36,7 +36,7 @@ def evaluate_runs(
     workers: int | None = None,
     timeout: float = 120.0,
     on_message: Callable[[str], Any] = print,
-    shown: bool = True,
+    progress: bool = True,
 ) -> list[Episode]:
     """Plays episodes with the agents of training runs, into a file. Called again, what is missing.
 
@@ -53,7 +53,7 @@ def evaluate_runs(
     - `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`, `timeout`: as in
         `evaluate`.
     - `on_message`: called with each sentence for the user.
-    - `shown`: whether there is a progress bar.
+    - `progress`: whether there is a progress bar.
 
     **Returns:**
 
@@ -78,7 +78,7 @@ def evaluate_runs(
         workers=workers,
         timeout=timeout,
         on_message=on_message,
-        shown=shown,
+        progress=progress,
     )
 
 
@@ -92,7 +92,7 @@ def play_into(
     workers: int | None,
     timeout: float,
     on_message: Callable[[str], Any],
-    shown: bool,
+    progress: bool,
     pool: Pool | None = None,
 ) -> list[Episode]:
     """What `evaluate_runs` does, with runs that are loaded."""
@@ -122,7 +122,7 @@ def play_into(
             f"{len(conditions)} conditions x {len(episode_seeds)} episodes; {len(finished):,} of "
             f"{len(asked):,} are there already."
         )
-        with progress_bar("episodes", shown=shown) as bar, file.open("a") as lines:
+        with progress_bar("episodes", enabled=progress) as bar, file.open("a") as lines:
             row = bar.add_task("play", total=len(asked), completed=len(finished), note="")
 
             def on_episode(episode: Episode) -> None:

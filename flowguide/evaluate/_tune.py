@@ -58,7 +58,7 @@ def tune_runs(
     workers: int | None = None,
     timeout: float = 120.0,
     on_message: Callable[[str], Any] = print,
-    shown: bool = True,
+    progress: bool = True,
 ) -> Tuned:
     """Chooses weights on validation episodes, and plays test episodes with what was chosen.
 
@@ -77,7 +77,7 @@ def tune_runs(
     - `validation_episodes`, `test_episodes`: of each training seed and condition. The two have
         different seeds.
     - `training`, `environment`, `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`,
-        `timeout`, `on_message`, `shown`: as in `evaluate_runs`.
+        `timeout`, `on_message`, `progress`: as in `evaluate_runs`.
 
     **Returns:**
 
@@ -118,7 +118,7 @@ def tune_runs(
                 workers=workers,
                 timeout=timeout,
                 on_message=on_message,
-                shown=shown,
+                progress=progress,
                 pool=pool,
             )
 

@@ -18,7 +18,7 @@ def run(
     out: str | os.PathLike,
     *,
     on_message: Callable[[str], Any] = print,
-    shown: bool = True,
+    progress: bool = True,
 ) -> Path:
     """Trains what the settings say, into a folder. Called again, it goes on from what is there.
 
@@ -31,7 +31,7 @@ def run(
     - `out`: the folder of the run. It gets `settings.json`, `metrics.jsonl`, `checkpoints/` and,
         for each seed, `seed_N/`, from where `flowguide.load(out)` takes policy and critic.
     - `on_message`: called with each sentence for the user.
-    - `shown`: whether there is a progress bar.
+    - `progress`: whether there is a progress bar.
 
     **Returns:**
 
@@ -57,7 +57,9 @@ def run(
     prepared = prepare(settings, folder, on_message)
     folder.path.mkdir(parents=True, exist_ok=True)
     with alone_in(folder):
-        _write(prepared, folder, train_on(prepared, folder, on_message=on_message, shown=shown))
+        _write(
+            prepared, folder, train_on(prepared, folder, on_message=on_message, progress=progress)
+        )
     return folder.path
 
 

@@ -24,7 +24,7 @@ from ._recipe import watched_losses
 
 
 def train_on(
-    prepared: Prepared, folder: RunFolder, *, on_message: Callable[[str], Any], shown: bool
+    prepared: Prepared, folder: RunFolder, *, on_message: Callable[[str], Any], progress: bool
 ) -> TrainState:
     """Trains from the folder's last checkpoint to the end.
 
@@ -32,7 +32,7 @@ def train_on(
 
     - `prepared`: what is trained.
     - `folder`: this process's alone. It gets the settings, metrics and checkpoints.
-    - `on_message`, `shown`: as in `run`.
+    - `on_message`, `progress`: as in `run`.
 
     **Returns:**
 
@@ -66,7 +66,7 @@ def train_on(
             on_message=on_message,
         )
         stack.callback(metrics.close)
-        bar = stack.enter_context(progress_bar("updates", shown=shown))
+        bar = stack.enter_context(progress_bar("updates", enabled=progress))
         task = bar.add_task("train", total=settings.steps, completed=step, note="")
         since = time.perf_counter(), step
 

@@ -25,7 +25,7 @@ from ..helpers import HIDDEN
 
 TASK = "Pendulum-v1"
 UNGUIDED = {"unguided": None}
-OPTIONS = {"environment": TASK, "workers": 2, "shown": False, "on_message": lambda line: None}
+OPTIONS = {"environment": TASK, "workers": 2, "progress": False, "on_message": lambda line: None}
 
 
 def save_run(folder, seed=0, critic=True):
