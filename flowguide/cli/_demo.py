@@ -35,7 +35,7 @@ class Plan:
     target_rate: float
     best_of_n: int
     episodes: int
-    workers: int
+    num_envs: int
 
     def guidances(self) -> dict[str, Any]:
         from ..evaluate import cross
@@ -63,7 +63,7 @@ CUBE = Plan(
     target_rate=0.005,
     best_of_n=4,
     episodes=40,
-    workers=16,
+    num_envs=16,
 )
 
 MAZE = Plan(
@@ -79,7 +79,7 @@ MAZE = Plan(
     target_rate=0.02,
     best_of_n=4,
     episodes=16,
-    workers=16,
+    num_envs=16,
 )
 
 
@@ -174,7 +174,7 @@ def _evaluate(plan: Plan, out: Path, folder: Path, console: "Console") -> list["
         guidances,
         plan.episodes,
         out / "results.jsonl",
-        workers=plan.workers,
+        num_envs=plan.num_envs,
         on_message=printer(console, INDENT),
     )
 

@@ -76,7 +76,7 @@ class Playing:
     rescale: bool = False
     """Maps the policy's range of actions onto the environment's."""
 
-    workers: int | None = None
+    num_envs: int | None = None
     """Environments that play at a time, in one process for each core; by default 8 for each."""
 
     timeout: float = 120.0

@@ -33,7 +33,7 @@ def evaluate_runs(
     max_episode_steps: int | None = None,
     success_at: SuccessAt = "end",
     rescale: bool = False,
-    workers: int | None = None,
+    num_envs: int | None = None,
     timeout: float = 120.0,
     on_message: Callable[[str], Any] = print,
     progress: bool = True,
@@ -50,7 +50,7 @@ def evaluate_runs(
     - `first_episode_seed`: episodes have the seeds from this one on, all below 2**31.
     - `training`: recorded with each episode, where several ways of training are compared.
     - `environment`: what is played; by default the runs' task.
-    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`, `timeout`: as in
+    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `num_envs`, `timeout`: as in
         `evaluate`.
     - `on_message`: called with each sentence for the user.
     - `progress`: whether there is a progress bar.
@@ -75,7 +75,7 @@ def evaluate_runs(
         guidances,
         range(first, first + episodes),
         Rules(replan, loaded.goal_conditioned, max_episode_steps, success_at, rescale),
-        workers=workers,
+        num_envs=num_envs,
         timeout=timeout,
         on_message=on_message,
         progress=progress,
@@ -89,7 +89,7 @@ def play_into(
     episode_seeds: Sequence[int],
     rules: Rules,
     *,
-    workers: int | None,
+    num_envs: int | None,
     timeout: float,
     on_message: Callable[[str], Any],
     progress: bool,
@@ -132,7 +132,7 @@ def play_into(
 
             played = play(
                 *(agents, task, guidances, episode_seeds, rules),
-                workers=workers,
+                num_envs=num_envs,
                 timeout=timeout,
                 batch_size=None,
                 finished=finished,

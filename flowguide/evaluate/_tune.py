@@ -55,7 +55,7 @@ def tune_runs(
     max_episode_steps: int | None = None,
     success_at: SuccessAt = "end",
     rescale: bool = False,
-    workers: int | None = None,
+    num_envs: int | None = None,
     timeout: float = 120.0,
     on_message: Callable[[str], Any] = print,
     progress: bool = True,
@@ -76,7 +76,7 @@ def tune_runs(
     - `out`: a folder for `validation.jsonl`, `test.jsonl` and `tuned.json`.
     - `validation_episodes`, `test_episodes`: of each training seed and condition. The two have
         different seeds.
-    - `training`, `environment`, `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`,
+    - `training`, `environment`, `replan`, `max_episode_steps`, `success_at`, `rescale`, `num_envs`,
         `timeout`, `on_message`, `progress`: as in `evaluate_runs`.
 
     **Returns:**
@@ -115,7 +115,7 @@ def tune_runs(
                 {c.label: candidates.get(c.label) for c in some},
                 seeds,
                 rules,
-                workers=workers,
+                num_envs=num_envs,
                 timeout=timeout,
                 on_message=on_message,
                 progress=progress,

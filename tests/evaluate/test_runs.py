@@ -25,7 +25,7 @@ from ..helpers import HIDDEN
 
 TASK = "Pendulum-v1"
 UNGUIDED = {"unguided": None}
-OPTIONS = {"environment": TASK, "workers": 2, "progress": False, "on_message": lambda line: None}
+OPTIONS = {"environment": TASK, "num_envs": 2, "progress": False, "on_message": lambda line: None}
 
 
 def save_run(folder, seed=0, critic=True):
@@ -56,7 +56,7 @@ def test_agents_of_a_run(tmp_path):
     assert critic is not None and np.array_equal(some, observations_of([tmp_path]))
     unit = float(fg.weight_unit(policy, critic, some))
     guidances = cross(["qgf"], weights=[2 * unit], kappas=[2.0], observations=some)
-    played = evaluate(agents[0], TASK, guidances, [0], workers=1)
+    played = evaluate(agents[0], TASK, guidances, [0], num_envs=1)
     returns = {e.condition.unit: e.episode_return for e in played if e.condition.has_weight}
     assert returns["kappa"] == pytest.approx(returns["raw"], rel=1e-4)
     assert {e.condition.weight for e in played if e.condition.unit == "kappa"} == {2.0}
@@ -167,7 +167,7 @@ def test_what_was_dropped_is_told(tmp_path):
 
 def command(run, file):
     arguments = f"evaluate {run} --environment {TASK} --out {file} --method qgf --weights 0.1 0.5"
-    arguments += " --episodes 12 --workers 2"
+    arguments += " --episodes 12 --num-envs 2"
     return [sys.executable, "-m", "flowguide", *arguments.split()]
 
 

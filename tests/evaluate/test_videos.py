@@ -43,7 +43,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def episodes(run):
-    return evaluate(load_agents(run), TASK, GUIDANCES, [0, 1], workers=1)
+    return evaluate(load_agents(run), TASK, GUIDANCES, [0, 1], num_envs=1)
 
 
 @needs_gl
