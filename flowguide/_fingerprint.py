@@ -94,6 +94,6 @@ def _as_numpy(value: Any) -> np.ndarray:
 def _array(value: Any) -> str:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         value = jax.random.key_data(value)
-    found = np.ascontiguousarray(value)
-    digest = hashlib.sha256(found.view(np.uint8).reshape(-1).data).hexdigest()
-    return f"{found.dtype} {np.shape(value)} {digest}"
+    array = np.ascontiguousarray(value)
+    digest = hashlib.sha256(array.view(np.uint8).reshape(-1).data).hexdigest()
+    return f"{array.dtype} {np.shape(value)} {digest}"

@@ -44,11 +44,11 @@ class Program:
         """The policy with its arrays."""
         treedef, leaves, kinds = self._parts
         arrays = {"shared": iter(shared), "own": iter(own)}
-        found = [
+        filled = [
             leaf if kind is None else next(arrays[kind[0]])
             for leaf, kind in zip(leaves, kinds, strict=True)
         ]
-        return jax.tree.unflatten(treedef, found)
+        return jax.tree.unflatten(treedef, filled)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -73,9 +73,9 @@ def times_of(solver: Any, controller: Any, num_steps: int, t0: float) -> list[fl
         return None
     tableau: Any = solver.tableau
     later = [float(c) for c in np.asarray(tableau.c)]
-    found = []
+    times = []
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
         # The first stage of the step after is the last of the one before.
         first = [] if i and tableau.fsal else [start]
-        found += [*first, *(start + c * (end - start) for c in later)]
-    return found
+        times += [*first, *(start + c * (end - start) for c in later)]
+    return times

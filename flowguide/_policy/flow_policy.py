@@ -224,8 +224,8 @@ class FlowPolicy(AbstractPolicy):
     ) -> Float[Array, "*action"]:
         """The finished action that the flow reaches from `action` at `t0`; see `solve`."""
         start = action.astype(solve_dtype(action.dtype))
-        found = self._flow(observation).finish(start, t0=t0, adjoint=adjoint)
-        return found.astype(action.dtype)
+        finished = self._flow(observation).finish(start, t0=t0, adjoint=adjoint)
+        return finished.astype(action.dtype)
 
     @compiled
     def from_noise(
@@ -246,8 +246,8 @@ class FlowPolicy(AbstractPolicy):
         saveat = diffrax.SaveAt(t0=True, steps=True, dense=True)
         recording = Recording(self.solver, lambda t, action, flow: flow.step(t, action))
         start = noise.astype(solve_dtype(noise.dtype))
-        found = trace_of(flow.solve(start, saveat=saveat, solver=recording), self.clip)
-        return eqx.tree_at(lambda t: t.action, found, found.action.astype(noise.dtype))
+        trace = trace_of(flow.solve(start, saveat=saveat, solver=recording), self.clip)
+        return eqx.tree_at(lambda t: t.action, trace, trace.action.astype(noise.dtype))
 
     def costs(self) -> tuple[Cost, Cost] | None:
         if times_of(self.solver, self.stepsize_controller, self.num_steps, 0.0) is None:

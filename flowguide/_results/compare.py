@@ -118,21 +118,23 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
     return_means = grid.means(returns)
     differences = grid.means(gains, made_up=1.0)
     return_differences = grid.means(return_gains)
-    found = []
+    comparisons = []
     for i, condition in enumerate(grid.conditions):
-        told = ~np.isnan(successes[i])
+        known = ~np.isnan(successes[i])
         compared = row is not None and i != row
         judged = compared and bool(np.any(~np.isnan(gains[i])))
         # Where success is not told, pairs are those of returns.
         pairs = int(np.sum(~np.isnan(gains[i] if judged else return_gains[i]))) if compared else 0
         count = int(grid.played[i].sum())
-        found.append(
+        comparisons.append(
             Comparison(
                 condition,
                 grid.train_seeds(grid.played[i]),
                 count,
                 grid.errors[condition],
-                success_of(int(successes[i, told].sum()), int(told.sum())) if told.any() else None,
+                success_of(int(successes[i, known].sum()), int(known.sum()))
+                if known.any()
+                else None,
                 grid.by_seed(successes[i]),
                 return_means[i],
                 pairs,
@@ -141,13 +143,13 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
                 int(np.sum(gains[i] < 0)) if judged else None,
                 differences[i] if compared else None,
                 return_differences[i] if compared else None,
-                **_told(grid.of[condition]),
+                **_recorded(grid.of[condition]),
             )
         )
-    return found
+    return comparisons
 
 
-def _told(episodes: Sequence[Episode]) -> dict[str, Any]:
+def _recorded(episodes: Sequence[Episode]) -> dict[str, Any]:
     """What the lines of a condition say of its guidance."""
     counted = [episode for episode in episodes if episode.error is None]
     dropped = [episode.dropped for episode in counted if episode.dropped is not None]
@@ -161,8 +163,8 @@ def _told(episodes: Sequence[Episode]) -> dict[str, Any]:
 
 def _common(values: Iterable[Any]) -> Any:
     """What all values are that are told; None if they are several."""
-    found = {value for value in values if value is not None}
-    return found.pop() if len(found) == 1 else None
+    different = {value for value in values if value is not None}
+    return different.pop() if len(different) == 1 else None
 
 
 class _Grid:
@@ -219,10 +221,10 @@ class _Grid:
 
     def by_seed(self, successes: np.ndarray) -> dict[int, Success]:
         seeds = np.array([seed for _, seed in self.units])
-        told = ~np.isnan(successes)
+        known = ~np.isnan(successes)
         return {
             int(seed): success_of(
-                int(successes[told & (seeds == seed)].sum()), int(np.sum(told & (seeds == seed)))
+                int(successes[known & (seeds == seed)].sum()), int(np.sum(known & (seeds == seed)))
             )
-            for seed in np.unique(seeds[told])
+            for seed in np.unique(seeds[known])
         }

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._checks import called_with, shown
+from .._checks import called_with, described
 from .._dtypes import own_dtype, solve_dtype
 from .._pytree import PyTree
 
@@ -82,7 +82,7 @@ def check_velocity(
     shape = getattr(out, "shape", None)
     if shape != action.shape:
         raise ValueError(
-            f"velocity(t, action, observation) returned {shown(out)} for an action of shape "
+            f"velocity(t, action, observation) returned {described(out)} for an action of shape "
             f"{action.shape}: a velocity has the shape of the action. "
             + called_with("velocity", t=t, action=asked, observation=observation)
         )

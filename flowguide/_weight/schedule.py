@@ -33,8 +33,8 @@ class AbstractSchedule(AbstractWeight):
         return self._around(bind_weight(self.weight, policy, critic))
 
     def prepare(self, flow: Any, critic: Any) -> "AbstractSchedule":
-        found = prepare_weight(self.weight, flow, critic)
-        return self if found is None else self._around(found)
+        prepared = prepare_weight(self.weight, flow, critic)
+        return self if prepared is None else self._around(prepared)
 
     def resume(self, prepared: AbstractWeight) -> "AbstractSchedule":
         inner = prepared.weight if isinstance(prepared, AbstractSchedule) else prepared

@@ -138,9 +138,9 @@ class Evaluate:
             on_message=on_message,
             **playing,
         )
-        found = summarise(episodes)
-        if found:
-            console.print(success_table(found))
+        rates = summarise(episodes)
+        if rates:
+            console.print(success_table(rates))
         else:
             on_message("No episode says whether it was a success: the report compares returns.")
         on_message(f"The episodes are in {self.out}: `flowguide report {self.out} --out DIR`.")

@@ -177,8 +177,8 @@ def play(
         elif doubt is not None and doubt not in doubts:
             doubts.add(doubt)
             on_doubt(doubt)
-        told = () if rules.rescale or doubt is None else (doubt,)
-        queue += (Slot(agent, guided, seed, task, rules, told) for seed in seeds)
+        own_doubts = () if rules.rescale or doubt is None else (doubt,)
+        queue += (Slot(agent, guided, seed, task, rules, own_doubts) for seed in seeds)
     # The environments of a few episodes are soon built; a pool's have more to come.
     num_envs = min(num_envs, len(queue)) if pool is None else num_envs
     twice = Twice(queue, num_envs)
@@ -250,7 +250,7 @@ def _missing(
 ) -> list[tuple[Guided, list[int]]]:
     """The guided policies of an agent with the seeds that they have still to play, in an order in
     which those of one program follow each other."""
-    found: dict[Any, list[tuple[Guided, list[int]]]] = {}
+    by_program: dict[Any, list[tuple[Guided, list[int]]]] = {}
     for label, condition in sorted(conditions_of(guidances).items(), key=lambda item: item[1]):
         seeds = [
             seed
@@ -260,8 +260,8 @@ def _missing(
         # Only what is played meets its agent: a weight can be measured there, which takes a while.
         if seeds:
             guided = put_together(agent, label, guidances[label])
-            found.setdefault(guided.parts.kin, []).append((guided, seeds))
-    return [each for several in found.values() for each in several]
+            by_program.setdefault(guided.parts.kin, []).append((guided, seeds))
+    return [each for several in by_program.values() for each in several]
 
 
 def _make_player(

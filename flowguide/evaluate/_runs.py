@@ -99,10 +99,10 @@ def play_into(
     file.parent.mkdir(parents=True, exist_ok=True)
     with alone_with(file, "playing into"):
         agents, task, _ = runs
-        found = read_episodes(file)
+        episodes = read_episodes(file)
         check_guidances(guidances)
         conditions = conditions_of(guidances)
-        mine = check_same(str(file), found, agents, task, rules)
+        mine = check_same(str(file), episodes, agents, task, rules)
         check_descriptions(guidances, mine, str(file))
         asked = dict.fromkeys(
             Episode(condition, agent.train_seed, seed, None, 0.0, 0, task, agent.training).key
@@ -114,7 +114,7 @@ def play_into(
         if note:
             on_message(f"Warning: {file}: {note}")
         # Errors that are tried again are left out, and so is the half line of a killed process.
-        kept = {each.key: each for each in found if each.error is None or each.key not in asked}
+        kept = {each.key: each for each in episodes if each.error is None or each.key not in asked}
         write_episodes(file, kept.values())
         finished = [kept[key] for key in asked if key in kept]
         on_message(

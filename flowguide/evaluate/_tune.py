@@ -157,7 +157,7 @@ def halving(candidates: int, episodes: int) -> list[int]:
 
 
 def _write(file: Path, tuned: Tuned, task: str, training: str) -> None:
-    found = {
+    results = {
         "task": task,
         "training": training,
         "chosen": [condition.label for condition in tuned.chosen],
@@ -169,4 +169,4 @@ def _write(file: Path, tuned: Tuned, task: str, training: str) -> None:
             for each in tuned.rounds
         ],
     }
-    replace_file(file, lambda path: path.write_text(json.dumps(found, indent=2) + "\n"))
+    replace_file(file, lambda path: path.write_text(json.dumps(results, indent=2) + "\n"))

@@ -31,7 +31,7 @@ class Twice:
         self.doubt: str | None = None
         self._first: Slot | None = None
         self._again: Slot | None = None
-        self._found: list[tuple[Episode, int]] = []
+        self._outcomes: list[tuple[Episode, int]] = []
         # A single episode has no partner that it could be paired with.
         if len(queue) > 1:
             self._first = queue[0]
@@ -43,9 +43,9 @@ class Twice:
     def is_counted(self, slot: Slot, episode: Episode) -> bool:
         """Looks at an episode that ended, and says whether it is a result."""
         if slot is self._first or slot is self._again:
-            self._found.append((episode, slot.last))
-            if len(self._found) == 2:
-                self._compare(*self._found)
+            self._outcomes.append((episode, slot.last))
+            if len(self._outcomes) == 2:
+                self._compare(*self._outcomes)
         return slot is not self._again
 
     def _compare(self, one: tuple[Episode, int], other: tuple[Episode, int]) -> None:

@@ -59,11 +59,11 @@ def report(
     two outcomes, two models or two guidances under one name; `FileNotFoundError` for a file that is
     not there.
     """
-    found = read_report(files)
+    contents = read_report(files)
     if on_table is not None:
-        for section in found[1]:
+        for section in contents[1]:
             on_table(section.table)
-    return write_report(found, out, on_message=on_message)
+    return write_report(contents, out, on_message=on_message)
 
 
 def read_report(files: Iterable[str | os.PathLike]) -> tuple[Findings, list[Section]]:
@@ -73,13 +73,13 @@ def read_report(files: Iterable[str | os.PathLike]) -> tuple[Findings, list[Sect
 
 
 def write_report(
-    found: tuple[Findings, Sequence[Section]],
+    contents: tuple[Findings, Sequence[Section]],
     out: str | os.PathLike,
     *,
     on_message: Callable[[str], Any] = print,
 ) -> Path:
     """Writes what `read_report` found; the rest is as in `report`."""
-    findings, parts = found
+    findings, parts = contents
     out = Path(out).expanduser()
     out.mkdir(parents=True, exist_ok=True)
     drawn = pictures(findings)

@@ -48,13 +48,13 @@ def evaluate_along(
             finished=finished,
         )
         episodes = [*finished, *played]
-        found = summarise(episodes)
-        rates = {f"success/{condition}": rate.rate for condition, rate in found.items()}
+        successes = summarise(episodes)
+        rates = {f"success/{condition}": rate.rate for condition, rate in successes.items()}
         metrics.write(step, seed, {**rates, "episodes": float(settings.evaluate_episodes)})
-        shown = ", ".join(f"{condition} {rate}" for condition, rate in found.items())
+        listed = ", ".join(f"{condition} {rate}" for condition, rate in successes.items())
         on_message(
             f"Update {step:,}, seed {seed}, success in {settings.evaluate_episodes} episodes with "
-            f"95% intervals: {shown}."
+            f"95% intervals: {listed}."
         )
         try:
             write_episodes(file, episodes)

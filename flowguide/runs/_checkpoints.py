@@ -86,8 +86,8 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 about = self._read(step, about=self._args.JsonRestore())["about"]
-                arrays, wanted, found = {}, _described(expected), about["arrays"]
-                if found == wanted:
+                arrays, wanted, saved = {}, _described(expected), about["arrays"]
+                if saved == wanted:
                     arrays = self._read(step, state=self._args.StandardRestore(expected))["state"]
                     if hash_of({n: np.asarray(arrays[n]) for n in expected}) != about["sha256"]:
                         raise ValueError("its arrays do not have the hash written with them")
@@ -100,13 +100,13 @@ class Checkpoints:
                     f"aside: {_first_line(error)}. {_last_good(self.latest)}"
                 )
                 continue
-            if found != wanted:
-                names = sorted(n for n in {*found, *wanted} if found.get(n) != wanted.get(n))
+            if saved != wanted:
+                names = sorted(n for n in {*saved, *wanted} if saved.get(n) != wanted.get(n))
                 raise ValueError(
                     f"The checkpoint at update {step:,} in {self.folder} is of another training "
-                    f"state: {names[0]!r} is {found.get(names[0])} there and "
+                    f"state: {names[0]!r} is {saved.get(names[0])} there and "
                     f"{wanted.get(names[0])} here ({len(names)} arrays differ). "
-                    f"{_cause(found, wanted)}"
+                    f"{_cause(saved, wanted)}"
                 )
             leaves, structure = jax.tree.flatten(like)
             restored = iter(arrays[name] for name in expected)
@@ -142,8 +142,8 @@ def _described(arrays: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"{x.dtype}{list(x.shape)}" for name, x in arrays.items()}
 
 
-def _cause(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
-    narrow = {k: v.replace("64", "32") for k, v in found.items()}
+def _cause(saved: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    narrow = {k: v.replace("64", "32") for k, v in saved.items()}
     if narrow == {k: v.replace("64", "32") for k, v in wanted.items()}:
         return "It was written with another jax_enable_x64 (JAX_ENABLE_X64) than this process has."
     return "Another version of flowguide may have written it."

@@ -73,11 +73,11 @@ def check_same_run(folder: RunFolder, given: dict[str, Any], settings: Settings)
         free |= {"steps"}
     changed = [name for name in given if name not in free and earlier.get(name) != given[name]]
     if changed:
-        shown = ", ".join(
+        listed = ", ".join(
             f"{name} was {earlier.get(name)!r}, is {given[name]!r}" for name in changed
         )
         raise ValueError(
-            f"{folder.path} holds a run with other settings: {shown}. Choose "
+            f"{folder.path} holds a run with other settings: {listed}. Choose "
             "another --out, or delete the folder."
         )
     before, after = earlier["steps"], settings.steps

@@ -62,12 +62,12 @@ class Prepared:
         results = [result] if count == 1 else map(of_seed, range(count))
         return [
             (
-                make_policy(self.settings, found["policy"])
-                if "policy" in found
+                make_policy(self.settings, learnt["policy"])
+                if "policy" in learnt
                 else self.frozen.policy,
-                found.get("critic"),
+                learnt.get("critic"),
             )
-            for found in results
+            for learnt in results
         ]
 
     def some_observations(self) -> jax.Array:

@@ -52,10 +52,10 @@ def train_on(
             folder.checkpoints, keep=settings.keep_checkpoints, on_message=on_message
         )
         stack.callback(checkpoints.close)
-        found = checkpoints.restore((state, jr.key_data(key)))
+        restored = checkpoints.restore((state, jr.key_data(key)))
         step = 0
-        if found is not None:
-            step, (state, _) = found
+        if restored is not None:
+            step, (state, _) = restored
             on_message(f"Going on from the checkpoint at update {step:,}.")
         write_claim(folder, prepared.claim, step, on_message)
         metrics = Metrics(
@@ -115,8 +115,8 @@ def _write_metrics(metrics: Metrics, report: Report, seeds: list[int], speed: fl
     for index, seed in enumerate(seeds):
         values = {
             prefix + name: float(value if value.ndim == 0 else value[index])
-            for prefix, found in (("", report.losses), ("validation/", report.validation))
-            for name, value in found.items()
+            for prefix, losses in (("", report.losses), ("validation/", report.validation))
+            for name, value in losses.items()
         }
         metrics.write(report.step, seed, {**values, "updates_per_second": speed})
 

@@ -105,13 +105,13 @@ def record_videos(
     on_message(_chosen(panels, left_out, chosen, len(shots)))
     finished: list[Path] = []
 
-    def on_message(kind: str, text: str) -> None:
+    def receive(kind: str, text: str) -> None:
         if kind == "file":
             finished.append(Path(text))
         else:
             on_message(text)
 
-    problem = in_process(film.record, on_message, lambda *asked: _choose(guided, *asked))
+    problem = in_process(film.record, receive, lambda *asked: _choose(guided, *asked))
     if problem:
         on_message(f"No videos: {problem}")
     return finished
@@ -219,12 +219,12 @@ def choose_episodes(
     For each episode seed what became of it (`"gained"`, `"lost"`, or `""` where the two agree) and
     the episode of each panel; gained ones first, then those that were lost.
     """
-    found = {(e.condition, e.episode_seed): e for e in episodes if e.error is None}
+    by_key = {(e.condition, e.episode_seed): e for e in episodes if e.error is None}
     seeds = sorted({e.episode_seed for e in episodes})
     played = [
-        [found[panel, seed] for panel in panels]
+        [by_key[panel, seed] for panel in panels]
         for seed in seeds
-        if all((panel, seed) in found for panel in panels)
+        if all((panel, seed) in by_key for panel in panels)
     ]
     chosen = [(_change(pairs), pairs) for pairs in played]
     return sorted(chosen, key=lambda each: ("gained", "lost", "").index(each[0]))

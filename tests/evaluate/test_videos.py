@@ -109,7 +109,7 @@ def dies(starter):
 
 
 def fails(starter):
-    starter.send("told", "something")
+    starter.send("message", "something")
     raise KeyError("a bug")
 
 
@@ -119,7 +119,7 @@ def test_a_process_that_dies_is_a_problem_and_one_that_raises_an_error():
     # Here, and not in a process, which would import for seconds.
     receiver, sender = multiprocessing.Pipe()
     _run(fails, sender)
-    assert receiver.recv() == ("told", "something")
+    assert receiver.recv() == ("message", "something")
     kind, text = receiver.recv()
     assert kind == "failed" and "KeyError: 'a bug'" in text
 
@@ -141,7 +141,7 @@ def test_guidances_that_did_not_play_the_episodes(run, episodes, tmp_path):
 
 def answers(starter):
     action = starter.ask("qgf 3", np.ones((1, 3)), 5, 7)
-    starter.send("told", f"{action.tolist()}")
+    starter.send("message", f"{action.tolist()}")
 
 
 def test_the_process_that_renders_asks_for_actions():
