@@ -212,7 +212,7 @@ def name_of(part: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(part, GradientGuidance):
         return _gradient_name(part, fields)
     name = _names_of_classes().get(type(part), type(part).__name__)
-    # `measured` is what a rule found, and no option.
+    # `measured` is what a rule measured, and no option.
     options = {k: v for k, v in fields.items() if v is not None and k != "measured"}
     return name, options
 

@@ -19,7 +19,7 @@ def as_bool(name: str, value: Any) -> bool:
 
     **Raises:**
 
-    `ValueError` for anything else: what a text or a dictionary says, nobody knows.
+    `ValueError` for anything else: whether a text or a dictionary is true is not clear.
     """
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "biuf" or array.item() not in (0, 1):

@@ -137,7 +137,7 @@ def _closed_over(function: Any) -> dict[str, Any]:
 
 
 def _digest_of(function: Any) -> str:
-    """Of a function without a name of its own: two of them are told apart by what they do."""
+    """Distinguishes functions without a name of their own, by what they do."""
     from ._fingerprint import fingerprint
 
     parts, asked = [], [function]

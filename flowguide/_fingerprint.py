@@ -21,8 +21,8 @@ def fingerprint(*parts: Any) -> str:
 
     Arrays, numbers, solvers, bounds and steps are part of it, wherever they are kept: in fields of
     dataclasses, in attributes, in containers, in `functools.partial`, behind a bound method.
-    Functions are told apart as `flowguide.describe` tells them apart: those of a module by their
-    name, others by their code and what they closed over.
+    Functions are distinguished as by `flowguide.describe`: those of a module by their name, others
+    by their code and what they closed over.
     """
     digest = hashlib.sha256()
     for text in _texts(parts, set()):

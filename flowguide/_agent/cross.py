@@ -137,7 +137,7 @@ def _chosen(guidance: Any, n: int) -> Any:
 
 
 class _Weighed:
-    """What a registered method made of a weight that it does not tell: results read it here."""
+    """What a registered method made of a weight: results read here what it does not keep."""
 
     def __init__(self, guidance: Any, name: str, weight: Any):
         self._guidance, self.weight = guidance, weight

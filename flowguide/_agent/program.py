@@ -1,4 +1,4 @@
-"""What of a policy is compiled, and what its compiled form is told at each call."""
+"""What of a policy is compiled, and what its compiled form gets at each call."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-# Arrays of more entries are told once for all rows: a weight is small, a network is not.
+# Arrays of more entries are passed once for all rows: a weight is small, a network is not.
 MAX_OWN = 4096
 
 

@@ -58,7 +58,7 @@ def robust_q(
     **Returns:**
 
     A `flowguide.GradientGuidance`. Each evaluation of the guided velocity costs 1 velocity and 1
-    critic gradient. It takes a `flowguide.NoiseConditionedCritic`, something made of such, or any
+    critic gradient. It takes a `flowguide.NoiseConditionedCritic`, something made of those, or any
     critic whose method `at` makes a difference; for another it raises a `ValueError`.
 
     Source: RobustQ in the QGF paper (arXiv 2606.11087); see `flowguide.qgf`.

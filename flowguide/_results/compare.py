@@ -22,7 +22,7 @@ class Comparison:
     - `train_seeds`: the training seeds that it was played with.
     - `episodes`: how many count.
     - `errors`: how many ended in an error, and count for nothing.
-    - `success`: its rate; None where the environment does not tell.
+    - `success`: its rate; None where the environment does not report it.
     - `by_seed`: the success of each training seed.
     - `episode_return`: the mean return; None with fewer than two episode seeds, of which no
         interval can be made.
@@ -31,7 +31,7 @@ class Comparison:
     - `gained`, `lost`: pairs in which only this condition succeeded, or only the baseline.
     - `difference`: of the success rate; None without pairs, and for the baseline itself.
     - `return_difference`: of the mean return.
-    - `guidance`: what was played, as `flowguide.describe` tells it; empty if the lines do not say.
+    - `guidance`: what was played, as `flowguide.describe` has it; empty if the lines do not say.
     - `steps`, `cost`: of an action; None if the lines do not say, or not the same.
     - `dropped`: the share of the flow's steps that were left unguided because a gradient was not
         finite, a mean over episodes; None if the lines do not say.
@@ -63,7 +63,7 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
     of a bootstrap over *episode seeds*: every training seed meets the same ones, so what it meets
     there is not independent, and an episode seed is drawn with the episodes of all training seeds.
     They cover which episodes were played, given these training seeds; another training seed may
-    differ by more. Of them `flowguide.results.interquartile_mean` tells.
+    differ by more. Their spread is in `flowguide.results.interquartile_mean`.
 
     The interval of a difference in success is that of the pairs and two more, one gained and one
     lost. Without these, ten pairs of which none differs would have the interval [0, 0].
@@ -123,7 +123,7 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
         known = ~np.isnan(successes[i])
         compared = row is not None and i != row
         judged = compared and bool(np.any(~np.isnan(gains[i])))
-        # Where success is not told, pairs are those of returns.
+        # Where success is not known, pairs are those of returns.
         pairs = int(np.sum(~np.isnan(gains[i] if judged else return_gains[i]))) if compared else 0
         count = int(grid.played[i].sum())
         comparisons.append(
@@ -162,13 +162,13 @@ def _recorded(episodes: Sequence[Episode]) -> dict[str, Any]:
 
 
 def _common(values: Iterable[Any]) -> Any:
-    """What all values are that are told; None if they are several."""
+    """What those that are not None have in common; None if they differ."""
     different = {value for value in values if value is not None}
     return different.pop() if len(different) == 1 else None
 
 
 class _Grid:
-    """The episodes as arrays `(conditions, units)`; NaN for what was not played or told.
+    """The episodes as arrays `(conditions, units)`; NaN for what was not played or not reported.
 
     A unit is an episode seed and a training seed. Those of one episode seed lie side by side.
     """

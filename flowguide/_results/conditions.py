@@ -126,7 +126,7 @@ def axis_name(unit: str) -> str:
 
 
 def without_hashes(description: str) -> str:
-    """The description of a guidance without what tells one large array from another."""
+    """The description of a guidance without the hashes of its large arrays."""
     return re.sub(r"#[0-9a-f]{8}", "", description)
 
 

@@ -37,7 +37,7 @@ class Episode:
     - `replan`: how many actions of each chunk were played; None for all of them.
     - `goal`: which of a goal-conditioned environment's tasks it was, from 1.
     - `error`: what went wrong; then the other numbers are those up to there, and count for nothing.
-    - `guidance`: what was played under the condition's label, as `flowguide.describe` tells it;
+    - `guidance`: what was played under the condition's label, as `flowguide.describe` has it;
         empty where a line does not say.
     - `steps`: the flow's steps for an action; None if not known.
     - `cost`: what an action costs; None if not known.

@@ -74,7 +74,7 @@ def markdown(table: Table) -> str:
 
 def thinned(items: Sequence, limit: int) -> list:
     """At most `limit` of the items, evenly spread. Of few the ends are not among them: the smallest
-    and the largest weight tell least."""
+    and the largest weight say least."""
     if len(items) <= limit:
         return list(items)
     return [items[(2 * i + 1) * len(items) // (2 * limit)] for i in range(limit)]

@@ -18,7 +18,7 @@ from .rules import as_action, Rules
 GO_ON = -1
 # In place of a success.
 UNKNOWN = -1
-# Where environments tell it: OGBench and most, and gymnasium-robotics, PushT and LeRobot's.
+# Where environments report success: OGBench and most, and gymnasium-robotics, PushT and LeRobot's.
 SUCCESS_KEYS = ("success", "is_success")
 
 
@@ -27,7 +27,7 @@ def known_success(number: int) -> bool | None:
     return None if number == UNKNOWN else bool(number)
 
 
-# An environment that says of no limit and has not ended by then never will.
+# An environment that declares no limit and has not ended by then never will.
 LONGEST = 10_000
 
 
@@ -45,7 +45,7 @@ class EpisodePlayer(gymnasium.Wrapper):
     - `env`: a gymnasium environment with a Box action space.
     - `horizon`: how many actions a chunk has.
     - `rules`: how episodes are played. Where they are goal-conditioned, observations are followed
-        by the goal, which a reset's `info` tells; the environment's tasks, 1 to `num_tasks`, take
+        by the goal, which a reset's `info` holds; the environment's tasks, 1 to `num_tasks`, take
         turns with the seeds.
     """
 
@@ -209,7 +209,7 @@ def play_episode(
 
     **Returns:**
 
-    What the last step found: `success` (-1 where it is not known), `return`, `length`, `error`.
+    The `info` of the last step: `success` (-1 where it is not known), `return`, `length`, `error`.
     """
     space: Any = player.env.action_space
     blank = np.zeros((1, *space.shape), np.float32)

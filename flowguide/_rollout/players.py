@@ -99,7 +99,7 @@ class MakePlayers:
         return Players(players, self.rows, marks, self.number)
 
     def problem(self) -> str | None:
-        """Why the environments could not be built in the worker's process; None if nobody says."""
+        """Why the worker's process could not build the environments; None if that is not known."""
         return self._problem_file.read_text() if self._problem_file.exists() else None
 
     def forget_problem(self) -> None:

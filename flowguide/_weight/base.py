@@ -15,7 +15,7 @@ from .._cost import Cost
 
 
 class WeightPoint(eqx.Module):
-    """What a rule is told at one step of the flow.
+    """What a rule is given at one step of the flow.
 
     **Attributes:**
 
@@ -151,7 +151,7 @@ def prepare_weight(weight: Any, flow: Any, critic: Any) -> Any:
 
 
 def resume_weight(weight: Any, prepared: Any) -> Any:
-    """The weight with what `prepare_weight` found."""
+    """The weight with what `prepare_weight` returned."""
     if prepared is None or not isinstance(weight, AbstractWeight):
         return weight
     return weight.resume(prepared)

@@ -27,7 +27,7 @@ def named_guidances(guidances: Mapping[str, Any] | Sequence[str]) -> dict[str, A
 
 
 def guided_flow(policy: Any, critic: Any, guidance: Any, name: str) -> FlowPolicy:
-    """The guided flow policy, which can tell at each step what guidance added."""
+    """The guided flow policy, which knows at each step what guidance added."""
     guided = guide(policy, critic, guidance)
     if not isinstance(guided, FlowPolicy) or len(guided.guidance) == len(policy.guidance):
         raise ValueError(f"{name!r} adds no gradient to a velocity, so there is none to look at.")

@@ -87,7 +87,7 @@ def noise_sensitivity(
     - `policy`: the unguided flow policy, on whose paths the noisy actions lie.
     - `critic`: any critic that the guidances take.
     - `observations`: some that the policy meets, each leaf with a leading axis.
-    - `guidances`: names, or gradient guidances by the name that is shown.
+    - `guidances`: names, or gradient guidances by the names in the figure.
     - `sizes`: $\sigma$ of the added noise, in units of the action.
     - `num_noises`: how often it is drawn at each point.
     - `key`: of the paths and the noise, the same for all guidances.

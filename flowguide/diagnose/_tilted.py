@@ -138,7 +138,7 @@ def tilted_distance(
 
     - `critic`: any `critic(None, action)` of actions of shape `(1,)`.
     - `methods`: names of methods with a weight, or constructors of guidances, called with the
-        weight, by the name that is shown.
+        weight, by the names in the figure.
     - `weights`: $1 / \beta$.
     - `velocity`: the policy's field; by default three modes, as in QGF's figure 2.
     - `num_steps`: Euler steps.

@@ -79,7 +79,7 @@ def evaluate(
         learnt from `flowguide.data.GoalWindows` expect; the environment's tasks take turns with
         the seeds.
     - `max_episode_steps`: where an episode ends at the latest; by default where the environment
-        ends it. One that says of no limit and goes on for more than 10,000 steps is an error.
+        ends it. One that declares no limit and goes on for more than 10,000 steps is an error.
     - `success_at`: `"end"`: an episode is a success if its last step says so; `"any"`: if one step
         did. Read from `info["success"]`, else from `info["is_success"]`.
     - `rescale`: maps the policy's range of actions (`low`, `high`) onto the environment's. By

@@ -142,7 +142,7 @@ def play_into(
             )
         kept |= {episode.key: episode for episode in played}
         for key in asked if played else ():
-            # What is found out about the environment holds for what was played before, too.
+            # A doubt about the environment holds for what was played before, too.
             new = [
                 d for d in played[0].doubts if is_about_environment(d) and d not in kept[key].doubts
             ]

@@ -26,7 +26,7 @@ FIRST_TEST_SEED = 2_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Tuned:
-    """What tuning found.
+    """What tuning chose, and what was played.
 
     **Attributes:**
 

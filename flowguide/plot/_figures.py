@@ -44,7 +44,7 @@ def add_title(figure: Any, title: str, below: str) -> None:
     **Arguments:**
 
     - `figure`: matplotlib's.
-    - `title`: what is shown.
+    - `title`: what the figure shows.
     - `below`: counts and kinds of intervals.
     """
     figure.suptitle(f"{title}\n{below}", fontsize=10, x=0.01, ha="left")

@@ -105,7 +105,7 @@ def draw_iqm(name: str, title: str, tasks: Tasks, styles: Styles) -> Picture | N
 
 
 def draw_conditions(name: str, title: str, rows: Sequence[Comparison]) -> Picture | None:
-    """Success of conditions in a list, where none has a weight; None if it is not told."""
+    """Success of conditions in a list, where none has a weight; None if it is not known."""
     with_success = [row for row in rows if row.success]
     if not with_success:
         return None

@@ -33,7 +33,7 @@ def report(
     on_message: Callable[[str], Any] = print,
     on_table: Callable[[Table], Any] | None = None,
 ) -> Path:
-    """Writes what was found in results files: tables, pictures, a page, and all numbers.
+    """Writes what results files say: tables, pictures, a page, and all numbers.
 
     `out` gets `report.html`, which needs nothing but itself; `report.md` with the same tables;
     `summary.json` with all numbers; and the pictures as PNG. Videos in `out/videos` go into the
@@ -44,7 +44,7 @@ def report(
     **Arguments:**
 
     - `files`: JSON Lines of episodes, and folders of `flowguide tune`. Tasks and trainings in them
-        are told apart; the same line twice counts once.
+        are distinguished; the same line twice counts once.
     - `out`: the folder; made if missing. What it holds of an earlier report is replaced.
     - `on_message`: called with each sentence for the user.
     - `on_table`: called with each table, before anything is written.
@@ -78,7 +78,7 @@ def write_report(
     *,
     on_message: Callable[[str], Any] = print,
 ) -> Path:
-    """Writes what `read_report` found; the rest is as in `report`."""
+    """Writes what `read_report` returned; the rest is as in `report`."""
     findings, parts = contents
     out = Path(out).expanduser()
     out.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ class Checkpoints:
     """The last few states of a training run, through orbax.
 
     A checkpoint appears whole or not at all, and carries a hash of its arrays. One that cannot be
-    written, or is damaged, is said through `on_message` and passed over; the run goes on.
+    written, or is damaged, is reported to `on_message` and passed over; the run goes on.
 
     **Arguments:**
 

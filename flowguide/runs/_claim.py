@@ -91,7 +91,7 @@ def check_same_run(folder: RunFolder, given: dict[str, Any], settings: Settings)
 
 
 def _versions(folder: RunFolder, step: int, on_message: Callable[[str], Any]) -> dict[str, Any]:
-    """The versions that train from here on, and those that trained up to here, which are told."""
+    """The versions that train from here on, and those that trained up to here."""
     earlier = folder.settings()
     before, now = earlier.get("versions", {}), versions()
     past = earlier.get("earlier_versions", [])

@@ -128,7 +128,7 @@ class Film:
 def make_camera(
     environment: str, size: int, rules: Rules = Rules(), spec: CloudpickleWrapper | None = None
 ) -> "Camera":
-    """The environment, with pictures of that many pixels if it can be told."""
+    """The environment, with frames of that many pixels where it takes a size."""
     known: Any = {"render_mode": "rgb_array", "spec": None if spec is None else spec.fn}
     try:
         env = make_environment(environment, rules, **known, width=size, height=size)

@@ -50,7 +50,7 @@ def record_videos(
 
     A process of its own renders, because MuJoCo decides how when it is imported. Where that does
     not work, `on_message` says why, and there are no videos. A replay that ends otherwise than the
-    evaluation is told, and marked in the video.
+    evaluation is reported, and marked in the video.
 
     **Arguments:**
 
