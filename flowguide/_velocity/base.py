@@ -54,7 +54,7 @@ def ask_velocity(
 ) -> Float[Array, "*action"]:
     """`velocity(t, action, observation)` in the field's own dtype, returned in the action's."""
     dtype = own_dtype(velocity, action.dtype)
-    # Time keeps float32 for a field in bfloat16, where 0.9 and 0.901 are one number.
+    # Time keeps float32 for a field in bfloat16, which has 128 numbers from 0.5 to 1.
     time = jnp.asarray(t).astype(solve_dtype(dtype))
     return velocity(time, action.astype(dtype), observation).astype(action.dtype)
 
