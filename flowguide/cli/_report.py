@@ -10,7 +10,7 @@ from ._terminal import show_table
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Tells what results files say: tables here, pictures and a page of its own in OUT.
+    """Reports what results files say: tables here, pictures and a page of its own in OUT.
 
     Success with 95% Wilson intervals; differences to the unguided policy paired by episode, with
     bootstrap intervals and the episodes gained and lost; over several tasks the interquartile mean.

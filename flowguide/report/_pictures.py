@@ -4,11 +4,11 @@ from .._results.compare import Comparison
 from .._results.conditions import units_of
 from .._system.files import as_file_name
 from ..plot import Styles
-from ._figure_changes import draw_changes, draw_weights
-from ._figure_compute import compute_picture
-from ._figure_tasks import draw_conditions, draw_iqm, draw_tasks, draw_tuned, short
 from ._findings import Compared, Findings, Tasks
 from ._picture import Picture
+from ._picture_changes import draw_changes, draw_weights
+from ._picture_compute import compute_picture
+from ._picture_tasks import draw_conditions, draw_iqm, draw_tasks, draw_tuned, short
 from ._sections import Key
 
 

@@ -18,7 +18,7 @@ Key = tuple[str, str, str]
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of a report: a table, and the key of the figures that belong to it."""
+    """A part of a report: a table, and the key of the pictures that belong to it."""
 
     key: Key
     table: Table

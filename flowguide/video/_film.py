@@ -136,19 +136,19 @@ def make_camera(
         env = make_environment(environment, rules, **known)
     unwrapped: Any = env.unwrapped
     # MuJoCo's shadows have 4096 x 4096 points: without a GPU they take half of the time, and in a
-    # picture of this size nobody sees it. An environment without MuJoCo has no such thing.
+    # frame of this size nobody sees it. An environment without MuJoCo has no such thing.
     with contextlib.suppress(AttributeError, ValueError):
         unwrapped.model.vis.quality.shadowsize = SHADOW_SIZE
     return Camera(env)
 
 
 class Camera(gymnasium.Wrapper):
-    """Keeps a picture of the start, of every k-th step and of the end of the episode.
+    """Keeps a frame of the start, of every k-th step and of the end of the episode.
 
     **Attributes:**
 
     - `every`: k.
-    - `frames`: the pictures of the last episode, each `(height, width, 3)`.
+    - `frames`: those of the last episode, each `(height, width, 3)`.
     """
 
     def __init__(self, env: gymnasium.Env, every: int = 1):
@@ -190,12 +190,12 @@ def replay(
     - `starter`: which knows the guidance that recorded it.
     - `camera`: the environment.
     - `recorded`: the episode.
-    - `every`: how many steps there are between two pictures.
+    - `every`: how many steps there are between two frames.
     - `rules`: how it was played.
 
     **Returns:**
 
-    The episode as it ended now, and the pictures.
+    The episode as it ended now, and the frames.
     """
     camera.every = every
     player = EpisodePlayer(camera, 1, rules)
