@@ -6,7 +6,7 @@ one action at a time, in lockstep from the first reset to the last end, and the 
 the other. Networks are random: no episode ends early, and all play the same number of steps.
 
     python benchmarks/evaluation.py
-    python benchmarks/evaluation.py --workers-per-core 1 2 4 8 --groups 1 2 --batch-sizes 8 16
+    python benchmarks/evaluation.py --envs-per-core 1 2 4 8 --groups 1 2 --batch-sizes 8 16
 """
 
 import contextlib
@@ -56,7 +56,7 @@ HORIZON, FLOW_STEPS = 5, 10
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What is played, and with how many workers."""
+    """What is played, and with how many environments at a time."""
 
     tasks: tuple[str, ...] = (
         "cube-single-play-singletask-task1-v0",
@@ -67,7 +67,7 @@ class Settings:
     networks: tuple[str, ...] = ("256x3", "512x4")
     """Hidden sizes, as WIDTHxDEPTH."""
 
-    workers_per_core: tuple[int, ...] = (8,)
+    envs_per_core: tuple[int, ...] = (8,)
     """Environments for each core, of which each has a process."""
 
     groups: tuple[int, ...] = (2,)
@@ -182,7 +182,7 @@ def bare_rate(env: gymnasium.vector.AsyncVectorEnv, seconds: float) -> float:
 
 
 def evaluation_rate(
-    agent: Agent, task: str, settings: Settings, workers: int, batch_size: int, pool: Pool
+    agent: Agent, task: str, settings: Settings, num_envs: int, batch_size: int, pool: Pool
 ) -> tuple[float, float]:
     """Steps and episodes in a second."""
     guidances = cross(["qgf"], weights=settings.weights)
@@ -190,7 +190,7 @@ def evaluation_rate(
     seeds = range(settings.episodes)
     start = time.perf_counter()
     played = evaluate(
-        agent, task, guidances, seeds, workers=workers, batch_size=batch_size, pool=pool
+        agent, task, guidances, seeds, num_envs=num_envs, batch_size=batch_size, pool=pool
     )
     seconds = time.perf_counter() - start - PREPARATION.seconds
     assert all(episode.error is None for episode in played)
@@ -337,14 +337,14 @@ class Comparison:
         self.calls[name] = lambda: ((rate := steps()), rate / self.length)
 
     def add_evaluations(self, per_core: int, groups: int) -> None:
-        pool, workers = Groups(groups), per_core * self.cores
+        pool, num_envs = Groups(groups), per_core * self.cores
         rules = Rules()
-        pool.get(evaluation._make_player([self.agent], self.task, rules), workers, 120.0)
+        pool.get(evaluation._make_player([self.agent], self.task, rules), num_envs, 120.0)
         self._open.callback(pool.close)
-        print(f"{workers} environments in {groups} groups: {pool.seconds:.1f} s to start")
+        print(f"{num_envs} environments in {groups} groups: {pool.seconds:.1f} s to start")
         for batch_size in self.settings.batch_sizes:
             name = f"flowguide, {per_core} a core, {groups} groups, batch {batch_size}"
-            arguments = self.agent, self.task, self.settings, workers, batch_size, pool
+            arguments = self.agent, self.task, self.settings, num_envs, batch_size, pool
             self.calls[name] = functools.partial(evaluation_rate, *arguments)
 
     def add_published(self, count: int) -> None:
@@ -371,12 +371,12 @@ def compare(settings: Settings, task: str, network: str) -> None:
         length = comparison.length
         print(f"{task}, hidden {network}, episodes of {length} steps, {HORIZON} actions a chunk")
         comparison.add_bare("bare, an episode a message", comparison.cores, length)
-        for per_core in settings.workers_per_core:
+        for per_core in settings.envs_per_core:
             workers = per_core * comparison.cores
             comparison.add_bare(f"bare, a chunk a message, {per_core} a core", workers, HORIZON)
         for batch_size in settings.batch_sizes:
             comparison.add_policy(batch_size)
-        for per_core, groups in itertools.product(settings.workers_per_core, settings.groups):
+        for per_core, groups in itertools.product(settings.envs_per_core, settings.groups):
             comparison.add_evaluations(per_core, groups)
         for count in settings.published:
             comparison.add_published(count)

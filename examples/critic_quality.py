@@ -54,7 +54,7 @@ def play(task: str, steps: int, last: int, settings: Settings) -> dict:
     folders = [critic_run(settings.runs, task, seed, name) for seed in settings.seeds]
     file = settings.runs / "critic_quality" / f"{task}_{name}.jsonl"
     file.parent.mkdir(exist_ok=True)
-    return summarise(evaluate_runs(folders, guidances, settings.episodes, file, shown=False))
+    return summarise(evaluate_runs(folders, guidances, settings.episodes, file, progress=False))
 
 
 if __name__ == "__main__":

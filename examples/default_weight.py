@@ -155,7 +155,7 @@ def main(settings: Settings) -> None:
         folders = [critic_run(settings.runs, task, seed) for seed in settings.seeds]
         file = settings.runs / "default_weight" / f"{task}.jsonl"
         file.parent.mkdir(exist_ok=True)
-        played = evaluate_runs(folders, guidances, settings.episodes, file, shown=False)
+        played = evaluate_runs(folders, guidances, settings.episodes, file, progress=False)
         found[task] = compare(played)
     print("\n".join(table(found, costs)))
 

@@ -70,7 +70,7 @@ def play(task: str, hidden: tuple[int, ...], settings: Settings) -> tuple[int, d
         **cross(["qgf", "ood"], kappas=[settings.kappa], observations=some),
         **cross(["best_of_n"], best_of_n=[4]),
     }
-    episodes = evaluate_runs(folders, guidances, settings.episodes, file, shown=False)
+    episodes = evaluate_runs(folders, guidances, settings.episodes, file, progress=False)
     return sum(array.size for array in arrays), summarise(episodes)
 
 

@@ -51,7 +51,7 @@ def main(settings: Settings) -> None:
         some = agents[0].observations
         guidances = cross(METHODS, kappas=settings.kappas, observations=some)
         guidances |= cross(["best_of_n"], best_of_n=settings.best_of_n)
-        played = evaluate_runs(folders, guidances, settings.episodes, file, shown=False)
+        played = evaluate_runs(folders, guidances, settings.episodes, file, progress=False)
         table = compare(played)
         print(f"{task}: success with 95% Wilson intervals, and mean return")
         for row in table:

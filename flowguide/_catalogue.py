@@ -212,16 +212,16 @@ def name_of(part: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(part, GradientGuidance):
         return _gradient_name(part, fields)
     name = _names_of_classes().get(type(part), type(part).__name__)
-    # `measured` is what a rule found, and no option.
-    shown = {k: v for k, v in fields.items() if v is not None and k != "measured"}
-    return name, shown
+    # `measured` is what a rule measured, and no option.
+    options = {k: v for k, v in fields.items() if v is not None and k != "measured"}
+    return name, options
 
 
 def _gradient_name(
     guidance: GradientGuidance, fields: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     parts = {k: fields.pop(k) for k in ("estimate", "jacobian", "mean_of_members")}
-    shown = {k: v for k, v in fields.items() if v is not None and v is not False}
+    options = {k: v for k, v in fields.items() if v is not None and v is not False}
     for name, default in _gradient_defaults().items():
         if _kind(guidance) == _kind(default):
             inner = {}
@@ -234,8 +234,8 @@ def _gradient_name(
                     for f in dataclasses.fields(part)
                     if not _same(getattr(part, f.name), getattr(usual, f.name))
                 }
-            return name, {**shown, **inner}
-    return "GradientGuidance", {**{k: v for k, v in parts.items() if v is not False}, **shown}
+            return name, {**options, **inner}
+    return "GradientGuidance", {**{k: v for k, v in parts.items() if v is not False}, **options}
 
 
 def _kind(guidance: GradientGuidance) -> tuple[Any, ...]:

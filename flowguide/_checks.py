@@ -19,12 +19,12 @@ def as_bool(name: str, value: Any) -> bool:
 
     **Raises:**
 
-    `ValueError` for anything else: what a text or a dictionary says, nobody knows.
+    `ValueError` for anything else: whether a text or a dictionary is true is not clear.
     """
-    found = np.asarray(value)
-    if found.size != 1 or found.dtype.kind not in "biuf" or found.item() not in (0, 1):
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "biuf" or array.item() not in (0, 1):
         raise ValueError(f"{name} must be True or False, got {value!r}.")
-    return bool(found.item())
+    return bool(array.item())
 
 
 def as_flags(name: str, values: Any) -> np.ndarray:
@@ -34,17 +34,17 @@ def as_flags(name: str, values: Any) -> np.ndarray:
 
     `ValueError` that names an entry which is neither.
     """
-    found = np.asarray(values)
-    if found.dtype.kind == "b":
-        return found
-    is_flag = np.isin(found, (0, 1)) if found.dtype.kind in "iuf" else np.zeros(found.shape, bool)
+    array = np.asarray(values)
+    if array.dtype.kind == "b":
+        return array
+    is_flag = np.isin(array, (0, 1)) if array.dtype.kind in "iuf" else np.zeros(array.shape, bool)
     if not np.all(is_flag):
-        wrong = found[~is_flag].ravel()
+        wrong = array[~is_flag].ravel()
         raise ValueError(
             f"{name} must have True or False, or 0 or 1, for each row, got {wrong[0]!r} "
-            f"({wrong.size:,} such of {found.size:,})."
+            f"({wrong.size:,} such of {array.size:,})."
         )
-    return found.astype(bool)
+    return array.astype(bool)
 
 
 def as_positive_int(name: str, value: Any) -> int:
@@ -78,14 +78,14 @@ def batch_size(what: str, observations: PyTree) -> int:
 
 def as_float_dtype(name: str, dtype: Any) -> str:
     try:
-        found = jnp.dtype(dtype)
+        parsed = jnp.dtype(dtype)
     except TypeError:
-        found = None
-    if found is None or not jnp.issubdtype(found, jnp.floating):
+        parsed = None
+    if parsed is None or not jnp.issubdtype(parsed, jnp.floating):
         raise ValueError(
             f"{name} must be a floating-point type, such as 'float32' or 'bfloat16', got {dtype!r}."
         )
-    return found.name
+    return parsed.name
 
 
 def as_bounds(low: Any, high: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
@@ -120,12 +120,12 @@ def broadcasts_to(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
 
 
 def called_with(name: str, **arguments: PyTree) -> str:
-    given = ", ".join(f"{key}={shown(value)}" for key, value in arguments.items())
+    given = ", ".join(f"{key}={described(value)}" for key, value in arguments.items())
     return (
         f"flowguide called {name}({given}). Policies act on ONE observation: for a batch use "
         "`flowguide.sample(policy, observations, key=key)` or `jax.vmap`."
     )
 
 
-def shown(tree: PyTree) -> str:
+def described(tree: PyTree) -> str:
     return eqx.tree_pformat(tree, short_arrays=True, struct_as_array=True, indent=1, width=10**6)

@@ -5,7 +5,7 @@ CRITICS = 2
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What an action costs, in evaluations of networks. Costs add up, and can be multiplied.
+    """What an action costs, in calls of networks. Costs add up, and can be multiplied.
 
     **Attributes:**
 

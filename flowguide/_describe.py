@@ -86,8 +86,8 @@ def _described(value: Any) -> str:
     if isinstance(value, optax.GradientTransformation):
         return _shaping(value.update)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        name, shown = name_of(value)
-        options = [f"{each}={_described(x)}" for each, x in shown.items()]
+        name, fields = name_of(value)
+        options = [f"{each}={_described(x)}" for each, x in fields.items()]
         return f"{name}({', '.join(options)})"
     return _name_of(value)
 
@@ -96,13 +96,13 @@ def _array(value: Any) -> str:
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         with jax.ensure_compile_time_eval():
             return f"key({jax.random.key_data(value).tolist()})"
-    found = np.asarray(value)
-    if found.ndim == 0:
-        return _number(found[()]) if found.dtype.kind in "fiu" else repr(found.item())
-    if found.size <= MAX_ENTRIES and found.dtype.kind == "f":
-        return "[" + ", ".join(map(_number, found.ravel())) + "]"
-    digest = hashlib.sha256(np.ascontiguousarray(found).tobytes()).hexdigest()[:8]
-    return f"{found.dtype}[{','.join(map(str, found.shape))}]#{digest}"
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return _number(array[()]) if array.dtype.kind in "fiu" else repr(array.item())
+    if array.size <= MAX_ENTRIES and array.dtype.kind == "f":
+        return "[" + ", ".join(map(_number, array.ravel())) + "]"
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:8]
+    return f"{array.dtype}[{','.join(map(str, array.shape))}]#{digest}"
 
 
 def _number(value: Any) -> str:
@@ -116,17 +116,17 @@ def _number(value: Any) -> str:
 def _shaping(update: Any) -> str:
     """An optax transformation is a pair of closures: the maker's name and what it closed over."""
     update = inspect.unwrap(update)
-    shown = {}
+    fields = {}
     for name, value in _closed_over(update).items():
         if isinstance(value, (list, tuple)) and value and all(map(callable, value)):
             # Of a chain.
-            shown[name] = f"({', '.join(map(_shaping, value))})"
+            fields[name] = f"({', '.join(map(_shaping, value))})"
         elif isinstance(value, (int, float, str, np.ndarray, jax.Array)):
-            shown[name] = _described(value)
+            fields[name] = _described(value)
         elif callable(value):
-            shown[name] = _name_of(value)
+            fields[name] = _name_of(value)
     name = update.__qualname__.split(".")[0]
-    return f"{name}({', '.join(f'{k}={text}' for k, text in sorted(shown.items()))})"
+    return f"{name}({', '.join(f'{k}={text}' for k, text in sorted(fields.items()))})"
 
 
 def _closed_over(function: Any) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _closed_over(function: Any) -> dict[str, Any]:
 
 
 def _digest_of(function: Any) -> str:
-    """Of a function without a name of its own: two of them are told apart by what they do."""
+    """Distinguishes functions without a name of their own, by what they do."""
     from ._fingerprint import fingerprint
 
     parts, asked = [], [function]

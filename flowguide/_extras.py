@@ -2,7 +2,7 @@
 
 import importlib.util
 
-# The modules that tell whether an extra of pyproject.toml is installed.
+# The modules that show whether an extra of pyproject.toml is installed.
 EXTRAS = {
     "ogbench": ("gymnasium", "matplotlib", "mujoco", "ogbench", "orbax", "PIL", "rich", "tyro"),
     "sweep": ("snakemake",),

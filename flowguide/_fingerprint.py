@@ -21,8 +21,8 @@ def fingerprint(*parts: Any) -> str:
 
     Arrays, numbers, solvers, bounds and steps are part of it, wherever they are kept: in fields of
     dataclasses, in attributes, in containers, in `functools.partial`, behind a bound method.
-    Functions are told apart as `flowguide.describe` tells them apart: those of a module by their
-    name, others by their code and what they closed over.
+    Functions are distinguished as by `flowguide.describe`: those of a module by their name, others
+    by their code and what they closed over.
     """
     digest = hashlib.sha256()
     for text in _texts(parts, set()):
@@ -94,6 +94,6 @@ def _as_numpy(value: Any) -> np.ndarray:
 def _array(value: Any) -> str:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         value = jax.random.key_data(value)
-    found = np.ascontiguousarray(value)
-    digest = hashlib.sha256(found.view(np.uint8).reshape(-1).data).hexdigest()
-    return f"{found.dtype} {np.shape(value)} {digest}"
+    array = np.ascontiguousarray(value)
+    digest = hashlib.sha256(array.view(np.uint8).reshape(-1).data).hexdigest()
+    return f"{array.dtype} {np.shape(value)} {digest}"

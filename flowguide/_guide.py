@@ -162,8 +162,8 @@ def guide(
             raise TypeError(
                 f"method must be a name, a guidance or a sequence of them, got {guidance!r}."
             )
-        found: Any = guidance(policy, critic)
-        policy = found
+        guided: Any = guidance(policy, critic)
+        policy = guided
     return policy
 
 

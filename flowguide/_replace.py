@@ -28,11 +28,11 @@ def with_weight(guided: P, weight: WeightLike) -> P:
 
     `ValueError` for a policy without a weight or with several, which says where they are.
     """
-    found = _count_weights(guided)
-    if found != 1:
+    number = _count_weights(guided)
+    if number != 1:
         raise ValueError(
             "with_weight changes the one weight of a guided policy, and this has "
-            f"{found}:\n{guided!r}"
+            f"{number}:\n{guided!r}"
         )
 
     def change(policy: FlowPolicy, i: int, term: GuidanceTerm) -> GuidanceTerm:
@@ -80,12 +80,12 @@ def with_critic(guided: P, critic: Critic) -> P:
         asked.append(old)
         return critic
 
-    found = _changed(guided, change, other)
+    changed = _changed(guided, change, other)
     if not asked:
         raise ValueError(
             f"with_critic changes the critics of a guided policy, and this has none:\n{guided!r}"
         )
-    return found
+    return changed
 
 
 def _bound(policy: FlowPolicy, i: int, critic: Any, guidance: Any) -> GuidanceTerm:
@@ -105,10 +105,10 @@ def _changed(
             terms[i] = change(policy, i, term)
             policy = dataclasses.replace(policy, guidance=tuple(terms))
         return policy
-    found = {name: _changed(inner, change, other) for name, inner in _inner(policy).items()}
+    changes = {name: _changed(inner, change, other) for name, inner in _inner(policy).items()}
     if "critic" in _fields(policy):
-        found["critic"] = other(policy.critic)
-    return dataclasses.replace(policy, **found) if found else policy
+        changes["critic"] = other(policy.critic)
+    return dataclasses.replace(policy, **changes) if changes else policy
 
 
 def _inner(policy: Any) -> dict[str, Any]:

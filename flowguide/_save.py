@@ -189,10 +189,14 @@ def _read(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarray]]:
 
 def _is_first_version(config: Path) -> bool:
     try:
-        found = json.loads(config.read_text())
+        contents = json.loads(config.read_text())
     except (OSError, ValueError):
         return False
-    return isinstance(found, dict) and found.get("format") == 1 and {"sha256", "policy"} <= {*found}
+    return (
+        isinstance(contents, dict)
+        and contents.get("format") == 1
+        and {"sha256", "policy"} <= {*contents}
+    )
 
 
 def _old_observations(file: Path) -> dict[str, np.ndarray]:
@@ -217,11 +221,11 @@ def _check_arrays(expected: Mapping[str, Any], arrays: Mapping[str, Any], where:
                 "of its networks."
             )
     for name, wanted in expected.items():
-        found = arrays[name]
+        array = arrays[name]
         kind = jnp.floating if jnp.issubdtype(wanted.dtype, jnp.floating) else jnp.integer
-        if found.shape != wanted.shape or not jnp.issubdtype(found.dtype, kind):
+        if array.shape != wanted.shape or not jnp.issubdtype(array.dtype, kind):
             raise ValueError(
-                f"{where}: {name!r} is {found.dtype}{found.shape}, but the configuration says "
+                f"{where}: {name!r} is {array.dtype}{array.shape}, but the configuration says "
                 f"{wanted.dtype}{wanted.shape}."
             )
 

@@ -48,7 +48,7 @@ def test_weights_in_units_of_the_task_need_observations(tmp_path: Path):
     velocity = nn.VelocityMLP(3, (1,), (8,), key=keys[0])
     policy = FlowPolicy(velocity, (1,), low=-2.0, high=2.0, num_steps=2)
     save(tmp_path / "run", policy, nn.critic_ensemble(2, 3, (1,), (8,), key=keys[1]))
-    options = "--environment Pendulum-v1 --episodes 1 --workers 1 --method qgf".split()
+    options = "--environment Pendulum-v1 --episodes 1 --num-envs 1 --method qgf".split()
     command = ["evaluate", str(tmp_path / "run"), *options, "--out", str(tmp_path / "a.jsonl")]
     for weights in ((), ("--kappas", "3")):
         found = flowguide(*command, *weights)

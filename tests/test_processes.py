@@ -22,7 +22,7 @@ from flowguide import FlowPolicy
 from flowguide.evaluate import Agent, evaluate
 if __name__ == "__main__":
     policy = FlowPolicy(lambda t, a, o: -a, (1,), num_steps=1, low=-2.0, high=2.0)
-    played = evaluate(Agent(policy), "Pendulum-v1", {"unguided": None}, range(2), workers=2)
+    played = evaluate(Agent(policy), "Pendulum-v1", {"unguided": None}, range(2), num_envs=2)
     print([episode.error for episode in played])
 """
 

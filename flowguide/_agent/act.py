@@ -96,7 +96,7 @@ def act(
         batch = jax.tree.map(lambda x, rows=rows: jnp.asarray(x[rows]), numbers)
         chosen.append(_act(parts.program, parts.shared, *batch))
     # Only now are they waited for.
-    blocks = [(np.asarray(found.action), np.asarray(found.dropped)) for found in chosen]
+    blocks = [(np.asarray(result.action), np.asarray(result.dropped)) for result in chosen]
     actions, dropped = (np.concatenate(several)[:count] for several in zip(*blocks, strict=True))
     mapped = [
         action if g.to_environment is None else g.to_environment(action)

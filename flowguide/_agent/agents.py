@@ -19,7 +19,7 @@ class Agent:
     - `policy`: unguided; actions of shape `(horizon, *action)` are played as a chunk, open loop.
     - `critic`: None for a policy that is played unguided, or by guidances that ask no critic.
     - `train_seed`, `training`: recorded with each episode; see `Episode`.
-    - `model`: recorded, too: what tells these parameters, bounds, steps and solver from others. By
+    - `model`: recorded, too: identifies these parameters, bounds, steps and solver. By
         default a hash of policy and critic.
     - `observations`: some of the data's, shape `(count, *observation)`, such as
         `flowguide.Kappa(kappa, observations)` measures its unit from. None if there are none.

@@ -54,16 +54,16 @@ class Crossing:
         return {condition.label: guidance for condition, guidance in self._crossed(observations)}
 
     def _crossed(self, observations: PyTree) -> list[tuple[Condition, Any]]:
-        found: dict[str, tuple[Condition, Any]] = {UNGUIDED: (Condition(), None)}
+        by_label: dict[str, tuple[Condition, Any]] = {UNGUIDED: (Condition(), None)}
         for name in self.methods:
             for condition, guidance in self._of(name, observations):
-                first, _ = found.setdefault(condition.label, (condition, guidance))
+                first, _ = by_label.setdefault(condition.label, (condition, guidance))
                 if first.weight != condition.weight:
                     raise ValueError(
                         f"Two weights have the label {condition.label!r}: {first.weight} and "
                         f"{condition.weight}. Labels have six digits."
                     )
-        return list(found.values())
+        return list(by_label.values())
 
     def _of(self, name: str, observations: PyTree) -> list[tuple[Condition, Any]]:
         if name == UNGUIDED:
@@ -86,14 +86,14 @@ class Crossing:
                 f"{name!r} needs weights, of one unit or of several: "
                 f"{', '.join(each for each in _UNITS.values())}."
             )
-        found = []
+        crossed = []
         for n in self._numbers:
             for unit, number, weight in weights:
                 curve = best_of(name, n)
                 label = f"{curve} {weight_text(number, unit)}"
                 guidance = _chosen(_made(method, weight=weight), n)
-                found.append((Condition(label, curve, number, unit), guidance))
-        return found
+                crossed.append((Condition(label, curve, number, unit), guidance))
+        return crossed
 
     @property
     def _numbers(self) -> tuple[int, ...]:
@@ -112,14 +112,14 @@ class Crossing:
             "relative": Relative,
             "norm": Normalised,
         }
-        found = [(u, getattr(self, given), rules[u]) for u, given in _UNITS.items()]
+        weights = [(u, getattr(self, given), rules[u]) for u, given in _UNITS.items()]
         # Of a method that asks no critic weights have no other unit.
         asked = [given for unit, given in _UNITS.items() if unit != "raw" and getattr(self, given)]
         if method.family == "conditioned" and asked:
             raise ValueError(
                 f"{method.name!r} asks no critic, so it has raw weights alone, and no {asked[0]}."
             )
-        return found
+        return weights
 
 
 # What the weights of each unit are called among the arguments.
@@ -137,7 +137,7 @@ def _chosen(guidance: Any, n: int) -> Any:
 
 
 class _Weighed:
-    """What a registered method made of a weight that it does not tell: results read it here."""
+    """What a registered method made of a weight: results read here what it does not keep."""
 
     def __init__(self, guidance: Any, name: str, weight: Any):
         self._guidance, self.weight = guidance, weight
@@ -150,9 +150,9 @@ class _Weighed:
 
 def _made(method: Method, **options: Any) -> Any:
     try:
-        found = method.make(**options)
-        is_told = "weight" not in options or weight_of(found) is not None
-        return found if is_told else _Weighed(found, method.name, options["weight"])
+        guidance = method.make(**options)
+        is_known = "weight" not in options or weight_of(guidance) is not None
+        return guidance if is_known else _Weighed(guidance, method.name, options["weight"])
     except TypeError as error:
         raise ValueError(
             f"{method.name!r} cannot be made from its weight alone: {error}. Make the guidance, "
@@ -211,11 +211,11 @@ def cross(
 
 def merged(crossings: Sequence[Crossing], observations: PyTree = None) -> dict[str, Any]:
     """The guidances of several tables, each label once."""
-    found: dict[str, Any] = {}
+    guidances: dict[str, Any] = {}
     for crossing in crossings:
         for label, guidance in crossing.guidances(observations).items():
-            found.setdefault(label, guidance)
-    return found
+            guidances.setdefault(label, guidance)
+    return guidances
 
 
 def check_guidances(guidances: Mapping[str, Any]) -> None:

@@ -88,11 +88,11 @@ def versions_note(episodes: Iterable[Episode], here: Mapping[str, str | None]) -
             others.setdefault(name, set()).add(str(version))
     if not count:
         return None
-    found = ", ".join(
+    listed = ", ".join(
         f"{name} {' and '.join(sorted(versions))} (not {here.get(name)})"
         for name, versions in sorted(others.items())
     )
     return (
-        f"{count:,} episodes were played by other versions than the rest: {found}. Numbers can be "
+        f"{count:,} episodes were played by other versions than the rest: {listed}. Numbers can be "
         "rounded in another way there, so episodes of both are no pairs to the last bit."
     )

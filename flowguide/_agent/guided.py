@@ -43,10 +43,10 @@ class Guided:
 
 def condition_of(label: str, guidance: Any) -> Condition:
     """What results call a guidance of a mapping."""
-    found = weight_of(guidance)
-    if found is None or not np.isfinite(found[0]):
+    number_and_unit = weight_of(guidance)
+    if number_and_unit is None or not np.isfinite(number_and_unit[0]):
         return Condition(label)
-    weight, unit = found
+    weight, unit = number_and_unit
     return with_weight(label, _shortest(weight), unit)
 
 

@@ -1,4 +1,4 @@
-"""What of a policy is compiled, and what its compiled form is told at each call."""
+"""What of a policy is compiled, and what its compiled form gets at each call."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-# Arrays of more entries are told once for all rows: a weight is small, a network is not.
+# Arrays of more entries are passed once for all rows: a weight is small, a network is not.
 MAX_OWN = 4096
 
 
@@ -44,11 +44,11 @@ class Program:
         """The policy with its arrays."""
         treedef, leaves, kinds = self._parts
         arrays = {"shared": iter(shared), "own": iter(own)}
-        found = [
+        filled = [
             leaf if kind is None else next(arrays[kind[0]])
             for leaf, kind in zip(leaves, kinds, strict=True)
         ]
-        return jax.tree.unflatten(treedef, found)
+        return jax.tree.unflatten(treedef, filled)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -87,8 +87,8 @@ class WeightedSum(CriticArithmetic):
 
     def at(self, t: float | Float[Array, ""]) -> "WeightedSum":
         """The sum of those that its critics ask about an action of cleanness `t`."""
-        found = tuple(critic_at(critic, t) for critic in self.critics)
-        return eqx.tree_at(lambda s: s.critics, self, found)
+        critics = tuple(critic_at(critic, t) for critic in self.critics)
+        return eqx.tree_at(lambda s: s.critics, self, critics)
 
     def members(self, observation: PyTree, action: Float[Array, "*action"]) -> Float[Array, " K"]:
         """The sums of the K members' values, shape `(K,)`; a plain critic is in each of them."""

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._checks import called_with, shown
+from .._checks import called_with, described
 from .._dtypes import in_own_dtype
 from .._pytree import PyTree
 
@@ -32,7 +32,7 @@ def value_of(critic: Critic, observation: PyTree, action: Float[Array, "*action"
     value = _asked(critic, critic, observation, action)
     if getattr(value, "shape", None) != ():
         raise ValueError(
-            f"critic(observation, action) returned {shown(value)}, but a critic returns one "
+            f"critic(observation, action) returned {described(value)}, but a critic returns one "
             "number, of shape (). Several critics go into flowguide.Ensemble. "
             + called_with("critic", observation=observation, action=action)
         )
@@ -47,8 +47,8 @@ def members_of(critic: Critic, observation: PyTree, action: Float[Array, "*actio
     values: Any = _asked(critic, members, observation, action)
     if getattr(values, "ndim", None) != 1:
         raise ValueError(
-            f"critic.members(observation, action) returned {shown(values)}: expected the values of "
-            "K members, of shape (K,)."
+            f"critic.members(observation, action) returned {described(values)}: expected the "
+            "values of K members, of shape (K,)."
         )
     return values.astype(action.dtype)
 
@@ -56,8 +56,8 @@ def members_of(critic: Critic, observation: PyTree, action: Float[Array, "*actio
 def critic_at(critic: Critic, t: float | Float[ArrayLike, ""]) -> Critic:
     """The critic that is asked about an action of cleanness `t`."""
     at: Any = getattr(critic, "at", None)
-    found: Any = at(t) if callable(at) else critic
-    return found
+    asked: Any = at(t) if callable(at) else critic
+    return asked
 
 
 def depends_on_time(critic: Critic) -> bool:

@@ -11,7 +11,7 @@ class NoisyAction(AbstractEstimate):
     **Arguments:**
 
     - `noise_conditioned`: insist on a critic that did, a `flowguide.NoiseConditionedCritic` or one
-        made of such.
+        made of those.
     """
 
     noise_conditioned: bool = eqx.field(static=True, default=False)

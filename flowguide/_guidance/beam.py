@@ -57,9 +57,9 @@ class BeamPolicy(AbstractWrapper):
         kept, values = self._keep(first, values)
         for fresh, level in zip(noise[1:], self.guidance.levels, strict=True):
             candidates = self._go_on(kept, fresh, level, observation)
-            found = self._values(candidates, observation)
+            fresh_values = self._values(candidates, observation)
             kept, values = self._keep(
-                jnp.concatenate([kept, candidates]), jnp.concatenate([values, found])
+                jnp.concatenate([kept, candidates]), jnp.concatenate([values, fresh_values])
             )
         return kept[0]
 
@@ -95,15 +95,15 @@ class BeamPolicy(AbstractWrapper):
         return values_of(self.critic, actions, raw_observation(observation))
 
     def costs(self) -> tuple[Cost, Cost] | None:
-        found = self.policy.costs()
-        if found is None:
+        costs = self.policy.costs()
+        if costs is None:
             return None
         flow, n = self.policy.flow_cost(), self.guidance.n
         # Times are known while a program is traced, too.
         with jax.ensure_compile_time_eval():
-            each = found[1] + sum((flow.rest(level) for level in self.guidance.levels), Cost())
+            each = costs[1] + sum((flow.rest(level) for level in self.guidance.levels), Cost())
         values = Cost(critic_values=n * (1 + len(self.guidance.levels)))
-        return found[0], n * each + values
+        return costs[0], n * each + values
 
 
 class Beam(AbstractGuidance):

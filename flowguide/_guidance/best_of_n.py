@@ -48,17 +48,17 @@ class BestOfNPolicy(AbstractWrapper):
                 f"noise has shape {np.shape(noise)}, but best_of_n({self.n}) takes one noise for "
                 f"each candidate: noise_shape is {self.noise_shape}."
             )
-        found = jax.vmap(call, in_axes=(0, None))(noise, observation)
-        values = values_of(self.critic, found.action, raw_observation(observation))
+        candidates = jax.vmap(call, in_axes=(0, None))(noise, observation)
+        values = values_of(self.critic, candidates.action, raw_observation(observation))
         winner: Int[Array, ""] = jnp.argmax(ranked(values))
-        best = jax.tree.map(lambda x: x[winner], found)
+        best = jax.tree.map(lambda x: x[winner], candidates)
         return best, share_unknown(values)
 
     def costs(self) -> tuple[Cost, Cost] | None:
-        found = self.policy.costs()
-        if found is None:
+        costs = self.policy.costs()
+        if costs is None:
             return None
-        return found[0], self.n * (found[1] + Cost(critic_values=1))
+        return costs[0], self.n * (costs[1] + Cost(critic_values=1))
 
 
 class BestOfN(AbstractGuidance):

@@ -54,7 +54,7 @@ class ClassifierFree(AbstractFlowGuidance):
     def step_cost(self, flow: FlowCost, t: float) -> Cost:
         # Only an unguided flow has computed the unconditional velocity already.
         more = 2 if flow.depth else 1
-        return flow.velocity(t) + Cost(more * flow.evaluations)
+        return flow.velocity(t) + Cost(more * flow.networks)
 
 
 def cfg(weight: ArrayLike = 1.0) -> ClassifierFree:
@@ -71,7 +71,7 @@ def cfg(weight: ArrayLike = 1.0) -> ClassifierFree:
     **Returns:**
 
     A guidance for a policy of a `flowguide.ClassifierFreeVelocity`; the critic is ignored. Each
-    evaluation of the guided velocity costs 2 velocities.
+    call of the guided velocity costs 2 velocities.
 
     **Raises:**
 

@@ -50,10 +50,10 @@ class GradStepPolicy(AbstractWrapper):
         return action, jnp.mean(dropped)
 
     def costs(self) -> tuple[Cost, Cost] | None:
-        found = self.policy.costs()
-        if found is None:
+        costs = self.policy.costs()
+        if costs is None:
             return None
-        return found[0], found[1] + Cost(critic_gradients=self.guidance.steps)
+        return costs[0], costs[1] + Cost(critic_gradients=self.guidance.steps)
 
 
 class GradStep(AbstractGuidance):

@@ -42,7 +42,7 @@ def guided_action_flow(
     **Returns:**
 
     A `flowguide.GradientGuidance` for a critic that has members, such as a `flowguide.Ensemble`; it
-    raises a `ValueError` for another critic. Each evaluation of the guided velocity costs 1
+    raises a `ValueError` for another critic. Each call of the guided velocity costs 1
     velocity and 1 gradient of the ensemble.
 
     **Raises:**

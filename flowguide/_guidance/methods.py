@@ -30,7 +30,7 @@ def ood(
 
     **Returns:**
 
-    A `flowguide.GradientGuidance`. Each evaluation of the guided velocity costs 1 velocity and 1
+    A `flowguide.GradientGuidance`. Each call of the guided velocity costs 1 velocity and 1
     critic gradient.
 
     Source: QFQL in the QGF paper (arXiv 2606.11087); see `flowguide.qgf`.
@@ -57,8 +57,8 @@ def robust_q(
 
     **Returns:**
 
-    A `flowguide.GradientGuidance`. Each evaluation of the guided velocity costs 1 velocity and 1
-    critic gradient. It takes a `flowguide.NoiseConditionedCritic`, something made of such, or any
+    A `flowguide.GradientGuidance`. Each call of the guided velocity costs 1 velocity and 1
+    critic gradient. It takes a `flowguide.NoiseConditionedCritic`, something made of those, or any
     critic whose method `at` makes a difference; for another it raises a `ValueError`.
 
     Source: RobustQ in the QGF paper (arXiv 2606.11087); see `flowguide.qgf`.
@@ -87,7 +87,7 @@ def qgf(
 
     **Returns:**
 
-    A `flowguide.GradientGuidance`. Each evaluation of the guided velocity costs 1 velocity and 1
+    A `flowguide.GradientGuidance`. Each call of the guided velocity costs 1 velocity and 1
     critic gradient.
 
     ??? cite "Reference"
@@ -124,7 +124,7 @@ def qgf_jacobian(
 
     **Returns:**
 
-    A `flowguide.GradientGuidance`. Each evaluation of the guided velocity costs 1 velocity with
+    A `flowguide.GradientGuidance`. Each call of the guided velocity costs 1 velocity with
     its vector-Jacobian product and 1 critic gradient.
 
     Source: the Jacobian variant of QGF (arXiv 2606.11087); see `flowguide.qgf`.
@@ -153,7 +153,7 @@ def qgf_regularised(
 
     **Returns:**
 
-    A `flowguide.GradientGuidance`. Each evaluation of the guided velocity costs 1 velocity with
+    A `flowguide.GradientGuidance`. Each call of the guided velocity costs 1 velocity with
     its vector-Jacobian product and 1 critic gradient.
 
     Source: the regularised Jacobian among QGF's variants (arXiv 2606.11087); see `flowguide.qgf`.
@@ -184,7 +184,7 @@ def qgf_orthogonal(
 
     **Returns:**
 
-    A `flowguide.GradientGuidance`. Each evaluation of the guided velocity costs 1 velocity, a
+    A `flowguide.GradientGuidance`. Each call of the guided velocity costs 1 velocity, a
     vector-Jacobian product for each entry of the action, a singular value decomposition and 1
     critic gradient.
 
@@ -220,7 +220,7 @@ def posterior(
 
     **Returns:**
 
-    A `flowguide.GradientGuidance`. Each evaluation of the guided velocity costs `1 + K` velocities
+    A `flowguide.GradientGuidance`. Each call of the guided velocity costs `1 + K` velocities
     and `K` critic gradients.
 
     Source: guidance by posterior samples of clean actions, as QPILOTS-M has it (arXiv 2606.14801);

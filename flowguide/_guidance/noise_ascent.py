@@ -64,10 +64,10 @@ class NoiseAscentPolicy(AbstractWrapper):
         return policy.flow_cost().again if isinstance(policy, FlowPolicy) else 1
 
     def costs(self) -> tuple[Cost, Cost] | None:
-        found = self.policy.costs()
-        if found is None:
+        costs = self.policy.costs()
+        if costs is None:
             return None
-        once, each = found
+        once, each = costs
         climb = (1 + self._again) * each + pulled_back(each) + Cost(critic_gradients=1)
         return once, self.guidance.steps * climb + each
 

@@ -107,8 +107,8 @@ def trust_region(guidance: Any = None, radius: ArrayLike = 0.5) -> TrustRegion:
         guidance = qgf()
     if not callable(guidance):
         raise TypeError(f"guidance must be a guidance, such as flowguide.qgf(), got {guidance!r}.")
-    found = as_number("radius", radius)
-    if found.ndim != 0:
+    limit = as_number("radius", radius)
+    if limit.ndim != 0:
         raise ValueError(f"radius must be one number, got {radius!r}.")
     message = "flowguide.trust_region: radius must be at least 0."
-    return TrustRegion(guidance, eqx.error_if(found, found < 0, message))
+    return TrustRegion(guidance, eqx.error_if(limit, limit < 0, message))

@@ -24,7 +24,7 @@ class AbstractJacobian(eqx.Module):
         estimate: Callable[[Array], tuple[Array, VelocityStep]],
         action: Float[Array, "*action"],
     ) -> tuple[Float[Array, "*clean"], VelocityStep, Callable[[Array], Float[Array, "*action"]]]:
-        """Evaluates an estimate at an action.
+        """Calls an estimate at an action.
 
         **Arguments:**
 

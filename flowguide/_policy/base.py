@@ -130,8 +130,8 @@ class AbstractPolicy(eqx.Module):
 
     def cost(self) -> Cost | None:
         """What one action costs, by itself; None if that is not known."""
-        found = self.costs()
-        return None if found is None else found[0] + found[1]
+        costs = self.costs()
+        return None if costs is None else costs[0] + costs[1]
 
     def __call__(self, observation: PyTree, *, key: PRNGKeyArray) -> Float[Array, "*action"]:
         return self.from_noise(jr.normal(key, self.noise_shape), observation)

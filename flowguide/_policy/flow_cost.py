@@ -24,7 +24,7 @@ class FlowCost:
     - `times`: a callable from a time to those at which the field is asked from there to the end.
     - `again`: how often a backward pass of the flow computes it again.
     - `depth`: how many terms of guidance there are in it.
-    - `evaluations`: how many networks one evaluation of the policy's own field is.
+    - `networks`: how many networks one call of the policy's own field asks.
     """
 
     size: int
@@ -32,7 +32,7 @@ class FlowCost:
     times: Callable[[float], list[float]]
     again: int = 1
     depth: int = 0
-    evaluations: int = 1
+    networks: int = 1
 
     def rest(self, t: float) -> Cost:
         """Of the flow from `t` to the end."""
@@ -44,9 +44,9 @@ class FlowCost:
         return self.rest(0.0)
 
 
-def evaluations_of(velocity: Any) -> int:
-    """How many networks one evaluation of a field is; a field may say so by `num_evaluations`."""
-    return int(getattr(velocity, "num_evaluations", 1))
+def networks_of(velocity: Any) -> int:
+    """How many networks one call of a field asks; a field may say so by `num_networks`."""
+    return int(getattr(velocity, "num_networks", 1))
 
 
 def computed_again(solver: Any) -> int:
@@ -73,9 +73,9 @@ def times_of(solver: Any, controller: Any, num_steps: int, t0: float) -> list[fl
         return None
     tableau: Any = solver.tableau
     later = [float(c) for c in np.asarray(tableau.c)]
-    found = []
+    times = []
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
         # The first stage of the step after is the last of the one before.
         first = [] if i and tableau.fsal else [start]
-        found += [*first, *(start + c * (end - start) for c in later)]
-    return found
+        times += [*first, *(start + c * (end - start) for c in later)]
+    return times

@@ -17,7 +17,7 @@ from .._pytree import PyTree
 from .._velocity import check_velocity, VelocityField, VelocityStep
 from .base import AbstractPolicy, Acted, Prepared, Trace
 from .flow import Flow
-from .flow_cost import computed_again, evaluations_of, FlowCost, times_of
+from .flow_cost import computed_again, FlowCost, networks_of, times_of
 from .method import compiled, compiled_with_nans
 from .trace import Recording, trace_of
 
@@ -62,7 +62,7 @@ class FlowPolicy(AbstractPolicy):
         `diffrax.RecursiveCheckpointAdjoint` with a checkpoint for each step.
     - `max_steps`: the most steps that an adaptive controller may take; None for 4096, or for
         `num_steps` where steps are equal.
-    - `encode`: a callable of the observation that is evaluated once for an action, such as an image
+    - `encode`: a callable of the observation that is called once for an action, such as an image
         encoder or the prefix of a vision-language model. What it returns goes to `velocity` in
         place of the observation; critics are asked about the observation itself.
     - `guidance`: the terms that `flowguide.guide` adds to the velocity; the policy is `unguided`
@@ -224,8 +224,8 @@ class FlowPolicy(AbstractPolicy):
     ) -> Float[Array, "*action"]:
         """The finished action that the flow reaches from `action` at `t0`; see `solve`."""
         start = action.astype(solve_dtype(action.dtype))
-        found = self._flow(observation).finish(start, t0=t0, adjoint=adjoint)
-        return found.astype(action.dtype)
+        finished = self._flow(observation).finish(start, t0=t0, adjoint=adjoint)
+        return finished.astype(action.dtype)
 
     @compiled
     def from_noise(
@@ -246,8 +246,8 @@ class FlowPolicy(AbstractPolicy):
         saveat = diffrax.SaveAt(t0=True, steps=True, dense=True)
         recording = Recording(self.solver, lambda t, action, flow: flow.step(t, action))
         start = noise.astype(solve_dtype(noise.dtype))
-        found = trace_of(flow.solve(start, saveat=saveat, solver=recording), self.clip)
-        return eqx.tree_at(lambda t: t.action, found, found.action.astype(noise.dtype))
+        trace = trace_of(flow.solve(start, saveat=saveat, solver=recording), self.clip)
+        return eqx.tree_at(lambda t: t.action, trace, trace.action.astype(noise.dtype))
 
     def costs(self) -> tuple[Cost, Cost] | None:
         if times_of(self.solver, self.stepsize_controller, self.num_steps, 0.0) is None:
@@ -264,18 +264,18 @@ class FlowPolicy(AbstractPolicy):
         """The cost of the flow up to the first `depth` terms of its guidance, by default all."""
         depth = len(self.guidance) if depth is None else depth
         below = self.flow_cost(depth - 1) if depth else None
-        evaluations = evaluations_of(self.velocity)
+        networks = networks_of(self.velocity)
 
         def velocity(t: float) -> Cost:
             if below is None:
-                return Cost(evaluations)
+                return Cost(networks)
             return self.guidance[depth - 1].guidance.step_cost(below, t)
 
         def times(t: float) -> list[float]:
             return times_of(self.solver, self.stepsize_controller, self.num_steps, t) or []
 
         size, again = int(np.prod(self.action_shape)), computed_again(self.solver)
-        return FlowCost(size, velocity, times, again, depth, evaluations)
+        return FlowCost(size, velocity, times, again, depth, networks)
 
     @property
     def _least_steps(self) -> int:

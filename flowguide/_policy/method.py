@@ -16,8 +16,8 @@ def compiled(method: Method) -> Method:
     Bound, it is hashed by identity, as functions are, and not by the arrays of its module, which
     have no hash: `jax.jit(policy.from_noise)` works.
     """
-    found: Any = _Compiled(method, eqx.filter_jit(method))
-    return found
+    wrapped: Any = _Compiled(method, eqx.filter_jit(method))
+    return wrapped
 
 
 def compiled_with_nans(method: Method) -> Method:
@@ -29,8 +29,8 @@ def compiled_with_nans(method: Method) -> Method:
         with jax.debug_nans(False):
             return jitted(*args, **kwargs)
 
-    found: Any = _Compiled(method, call)
-    return found
+    wrapped: Any = _Compiled(method, call)
+    return wrapped
 
 
 class _Compiled:

@@ -75,12 +75,12 @@ class _Kept(eqx.Module):
 
 def trace_of(path: diffrax.Solution, clip: Callable[[Array], Array]) -> Trace:
     """The trace of a solution by a `Recording` solver, saved with `t0`, `steps` and `dense`."""
-    found: Any = path
-    is_used = jnp.isfinite(found.ts)
-    actions = jnp.where(_expand(is_used, found.ys), found.ys, 0)
+    solution: Any = path
+    is_used = jnp.isfinite(solution.ts)
+    actions = jnp.where(_expand(is_used, solution.ys), solution.ys, 0)
     num_points = jnp.sum(is_used)
-    starts_step = jnp.arange(len(found.ts)) < num_points - 1
-    record: VelocityStep = found.interpolation.infos["record"]
+    starts_step = jnp.arange(len(solution.ts)) < num_points - 1
+    record: VelocityStep = solution.interpolation.infos["record"]
 
     def along(x: Array) -> Array:
         # One step fewer than points.
@@ -89,7 +89,7 @@ def trace_of(path: diffrax.Solution, clip: Callable[[Array], Array]) -> Trace:
 
     return Trace(
         action=clip(actions[num_points - 1]),
-        times=jnp.where(is_used, found.ts, jnp.nan).astype(actions.dtype),
+        times=jnp.where(is_used, solution.ts, jnp.nan).astype(actions.dtype),
         actions=jnp.where(_expand(is_used, actions), actions, jnp.nan),
         velocities=along(record.velocity),
         guidance=along(record.guidance),

@@ -22,7 +22,7 @@ class Comparison:
     - `train_seeds`: the training seeds that it was played with.
     - `episodes`: how many count.
     - `errors`: how many ended in an error, and count for nothing.
-    - `success`: its rate; None where the environment does not tell.
+    - `success`: its rate; None where the environment does not report it.
     - `by_seed`: the success of each training seed.
     - `episode_return`: the mean return; None with fewer than two episode seeds, of which no
         interval can be made.
@@ -31,7 +31,7 @@ class Comparison:
     - `gained`, `lost`: pairs in which only this condition succeeded, or only the baseline.
     - `difference`: of the success rate; None without pairs, and for the baseline itself.
     - `return_difference`: of the mean return.
-    - `guidance`: what was played, as `flowguide.describe` tells it; empty if the lines do not say.
+    - `guidance`: what was played, as `flowguide.describe` has it; empty if the lines do not say.
     - `steps`, `cost`: of an action; None if the lines do not say, or not the same.
     - `dropped`: the share of the flow's steps that were left unguided because a gradient was not
         finite, a mean over episodes; None if the lines do not say.
@@ -63,7 +63,7 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
     of a bootstrap over *episode seeds*: every training seed meets the same ones, so what it meets
     there is not independent, and an episode seed is drawn with the episodes of all training seeds.
     They cover which episodes were played, given these training seeds; another training seed may
-    differ by more. Of them `flowguide.results.interquartile_mean` tells.
+    differ by more. Their spread is in `flowguide.results.interquartile_mean`.
 
     The interval of a difference in success is that of the pairs and two more, one gained and one
     lost. Without these, ten pairs of which none differs would have the interval [0, 0].
@@ -118,21 +118,23 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
     return_means = grid.means(returns)
     differences = grid.means(gains, made_up=1.0)
     return_differences = grid.means(return_gains)
-    found = []
+    comparisons = []
     for i, condition in enumerate(grid.conditions):
-        told = ~np.isnan(successes[i])
+        known = ~np.isnan(successes[i])
         compared = row is not None and i != row
         judged = compared and bool(np.any(~np.isnan(gains[i])))
-        # Where success is not told, pairs are those of returns.
+        # Where success is not known, pairs are those of returns.
         pairs = int(np.sum(~np.isnan(gains[i] if judged else return_gains[i]))) if compared else 0
         count = int(grid.played[i].sum())
-        found.append(
+        comparisons.append(
             Comparison(
                 condition,
                 grid.train_seeds(grid.played[i]),
                 count,
                 grid.errors[condition],
-                success_of(int(successes[i, told].sum()), int(told.sum())) if told.any() else None,
+                success_of(int(successes[i, known].sum()), int(known.sum()))
+                if known.any()
+                else None,
                 grid.by_seed(successes[i]),
                 return_means[i],
                 pairs,
@@ -141,13 +143,13 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
                 int(np.sum(gains[i] < 0)) if judged else None,
                 differences[i] if compared else None,
                 return_differences[i] if compared else None,
-                **_told(grid.of[condition]),
+                **_recorded(grid.of[condition]),
             )
         )
-    return found
+    return comparisons
 
 
-def _told(episodes: Sequence[Episode]) -> dict[str, Any]:
+def _recorded(episodes: Sequence[Episode]) -> dict[str, Any]:
     """What the lines of a condition say of its guidance."""
     counted = [episode for episode in episodes if episode.error is None]
     dropped = [episode.dropped for episode in counted if episode.dropped is not None]
@@ -160,13 +162,13 @@ def _told(episodes: Sequence[Episode]) -> dict[str, Any]:
 
 
 def _common(values: Iterable[Any]) -> Any:
-    """What all values are that are told; None if they are several."""
-    found = {value for value in values if value is not None}
-    return found.pop() if len(found) == 1 else None
+    """What those that are not None have in common; None if they differ."""
+    different = {value for value in values if value is not None}
+    return different.pop() if len(different) == 1 else None
 
 
 class _Grid:
-    """The episodes as arrays `(conditions, units)`; NaN for what was not played or told.
+    """The episodes as arrays `(conditions, units)`; NaN for what was not played or not reported.
 
     A unit is an episode seed and a training seed. Those of one episode seed lie side by side.
     """
@@ -219,10 +221,10 @@ class _Grid:
 
     def by_seed(self, successes: np.ndarray) -> dict[int, Success]:
         seeds = np.array([seed for _, seed in self.units])
-        told = ~np.isnan(successes)
+        known = ~np.isnan(successes)
         return {
             int(seed): success_of(
-                int(successes[told & (seeds == seed)].sum()), int(np.sum(told & (seeds == seed)))
+                int(successes[known & (seeds == seed)].sum()), int(np.sum(known & (seeds == seed)))
             )
-            for seed in np.unique(seeds[told])
+            for seed in np.unique(seeds[known])
         }

@@ -116,8 +116,8 @@ def _is_number(text: str, weight: float) -> bool:
 
 def units_of(conditions: Iterable[Condition]) -> list[str]:
     """The units of their weights, those of flowguide first."""
-    found = {condition.unit for condition in conditions if condition.has_weight}
-    return [unit for unit in UNITS if unit in found] + sorted(found - set(UNITS))
+    units = {condition.unit for condition in conditions if condition.has_weight}
+    return [unit for unit in UNITS if unit in units] + sorted(units - set(UNITS))
 
 
 def axis_name(unit: str) -> str:
@@ -126,7 +126,7 @@ def axis_name(unit: str) -> str:
 
 
 def without_hashes(description: str) -> str:
-    """The description of a guidance without what tells one large array from another."""
+    """The description of a guidance without the hashes of its large arrays."""
     return re.sub(r"#[0-9a-f]{8}", "", description)
 
 
@@ -137,8 +137,8 @@ def best_of(method: str, n: int) -> str:
 
 def method_of(curve: str) -> tuple[str, int]:
     """The method of a curve and its number of actions: what `best_of` put together."""
-    found = re.fullmatch(r"(.+), best of (\d+)", curve)
-    return (curve, 1) if found is None else (found[1], int(found[2]))
+    match = re.fullmatch(r"(.+), best of (\d+)", curve)
+    return (curve, 1) if match is None else (match[1], int(match[2]))
 
 
 def from_first_version(method: str, weight: float, best_of_n: int, unit: str = "raw") -> Condition:

@@ -12,21 +12,21 @@ def dropped_note(episodes: Sequence[Episode]) -> str:
     for episode in episodes:
         if episode.dropped is not None:
             shares.setdefault(episode.condition, []).append(episode.dropped)
-    return note_of((c, sum(found) / len(found)) for c, found in sorted(shares.items()))
+    return note_of((c, sum(several) / len(several)) for c, several in sorted(shares.items()))
 
 
 def note_of(shares: Iterable[tuple[Condition, float | None]]) -> str:
     """The same, of the mean shares of conditions."""
-    found = [(condition, share) for condition, share in shares if share]
-    if not found:
+    dropped = [(condition, share) for condition, share in shares if share]
+    if not dropped:
         return ""
-    found.sort(key=lambda each: -each[1])
-    shown = ", ".join(f"{condition} ({_percent(share)})" for condition, share in found[:SHOWN])
-    if len(found) > SHOWN:
-        shown += f" and {len(found) - SHOWN} more"
+    dropped.sort(key=lambda each: -each[1])
+    listed = ", ".join(f"{condition} ({_percent(share)})" for condition, share in dropped[:SHOWN])
+    if len(dropped) > SHOWN:
+        listed += f" and {len(dropped) - SHOWN} more"
     return (
         "Steps of the flow that were left unguided, because a gradient was not finite, as a share "
-        f"of all: {shown}."
+        f"of all: {listed}."
     )
 
 

@@ -37,7 +37,7 @@ class Episode:
     - `replan`: how many actions of each chunk were played; None for all of them.
     - `goal`: which of a goal-conditioned environment's tasks it was, from 1.
     - `error`: what went wrong; then the other numbers are those up to there, and count for nothing.
-    - `guidance`: what was played under the condition's label, as `flowguide.describe` tells it;
+    - `guidance`: what was played under the condition's label, as `flowguide.describe` has it;
         empty where a line does not say.
     - `steps`: the flow's steps for an action; None if not known.
     - `cost`: what an action costs; None if not known.
@@ -113,41 +113,41 @@ class Episode:
         return Episode.from_found(json.loads(line))
 
     @staticmethod
-    def from_found(found: dict[str, Any]) -> "Episode":
+    def from_found(record: dict[str, Any]) -> "Episode":
         """The episode of a line that is read."""
-        cost, success = found.get("cost"), found["success"]
+        cost, success = record.get("cost"), record["success"]
         return Episode(
-            condition_from(found),
-            found["train_seed"],
-            found["episode_seed"],
+            condition_from(record),
+            record["train_seed"],
+            record["episode_seed"],
             None if success is None else as_bool("success", success),
             # Of what was not finite, some programs write null.
-            math.nan if found["return"] is None else float(found["return"]),
-            int(found["length"]),
-            found.get("task", ""),
-            found.get("training", ""),
-            found.get("model", ""),
-            found.get("replan"),
-            found.get("goal"),
-            found.get("error"),
-            found.get("guidance", ""),
-            found.get("steps"),
+            math.nan if record["return"] is None else float(record["return"]),
+            int(record["length"]),
+            record.get("task", ""),
+            record.get("training", ""),
+            record.get("model", ""),
+            record.get("replan"),
+            record.get("goal"),
+            record.get("error"),
+            record.get("guidance", ""),
+            record.get("steps"),
             None if cost is None else _cost(**cost),
-            found.get("dropped"),
-            found.get("max_episode_steps"),
-            found.get("success_at", "end"),
-            found.get("rescale", False),
-            tuple(found.get("doubts", ())),
-            _versions(*found.get("versions", {}).items()),
+            record.get("dropped"),
+            record.get("max_episode_steps"),
+            record.get("success_at", "end"),
+            record.get("rescale", False),
+            tuple(record.get("doubts", ())),
+            _versions(*record.get("versions", {}).items()),
         )
 
 
-def condition_from(found: dict[str, Any]) -> Condition:
+def condition_from(record: dict[str, Any]) -> Condition:
     """The condition of a line, or of what flowguide 0.1.0 wrote."""
-    if "label" in found:
-        return _condition(found["label"], found["curve"], found["weight"], found["unit"])
-    unit = found.get("unit", "raw")
-    return _earlier(found["method"], found["weight"], found["best_of_n"], unit)
+    if "label" in record:
+        return _condition(record["label"], record["curve"], record["weight"], record["unit"])
+    unit = record.get("unit", "raw")
+    return _earlier(record["method"], record["weight"], record["best_of_n"], unit)
 
 
 # A file has few conditions and many lines.
@@ -176,9 +176,9 @@ def read_episodes(file: str | os.PathLike) -> list[Episode]:
     """
     path = Path(file)
     episodes = []
-    for number, found in read_json_lines(path, "episode"):
+    for number, record in read_json_lines(path, "episode"):
         try:
-            episodes.append(Episode.from_found(found))
+            episodes.append(Episode.from_found(record))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}, line {number}, is no episode: {error!r}") from error
     return episodes

@@ -87,7 +87,7 @@ def summarise(episodes: Sequence[Episode]) -> dict[Condition, Success]:
 
     - `episodes`: of one task, or of several that are to count as one.
 
-    Episodes with an error, and those whose environment does not tell success, are left out;
+    Episodes with an error, and those whose environment does not report success, are left out;
     `flowguide.results.compare` counts them.
     """
     grouped: dict[Condition, list[bool]] = {}

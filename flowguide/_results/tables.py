@@ -30,34 +30,34 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def rate(found: Success | Estimate | None) -> str:
+def rate(estimate: Success | Estimate | None) -> str:
     """Such as `0.75 [0.60, 0.86]`."""
-    return NOTHING if found is None else _with_interval(found, ".2f")
+    return NOTHING if estimate is None else _with_interval(estimate, ".2f")
 
 
-def change(found: Estimate | None) -> str:
+def change(estimate: Estimate | None) -> str:
     """Such as `+0.25 [-0.10, +0.40]`."""
-    return NOTHING if found is None else _with_interval(found, "+.2f")
+    return NOTHING if estimate is None else _with_interval(estimate, "+.2f")
 
 
-def amount(found: Estimate | None, sign: str = "") -> str:
+def amount(estimate: Estimate | None, sign: str = "") -> str:
     """A number of any size, with as many digits as its interval is worth."""
-    if found is None:
+    if estimate is None:
         return NOTHING
-    width = found.high - found.low
+    width = estimate.high - estimate.low
     digits = 1 - math.floor(math.log10(width)) if width > 0 else 2
-    return _with_interval(found, f"{sign}.{min(max(digits, 0), 6)}f")
+    return _with_interval(estimate, f"{sign}.{min(max(digits, 0), 6)}f")
 
 
 def number(count: int | None) -> str:
     return NOTHING if count is None else f"{count:,}"
 
 
-def mark(found: Estimate | None) -> Mark:
+def mark(difference: Estimate | None) -> Mark:
     """Whether the interval of a difference lies above or below 0."""
-    if found is None or found.low <= 0 <= found.high:
+    if difference is None or difference.low <= 0 <= difference.high:
         return ""
-    return "better" if found.low > 0 else "worse"
+    return "better" if difference.low > 0 else "worse"
 
 
 def markdown(table: Table) -> str:
@@ -74,19 +74,19 @@ def markdown(table: Table) -> str:
 
 def thinned(items: Sequence, limit: int) -> list:
     """At most `limit` of the items, evenly spread. Of few the ends are not among them: the smallest
-    and the largest weight tell least."""
+    and the largest weight say least."""
     if len(items) <= limit:
         return list(items)
     return [items[(2 * i + 1) * len(items) // (2 * limit)] for i in range(limit)]
 
 
-def _with_interval(found: Success | Estimate, form: str) -> str:
-    value, low, high = (_unsigned_zero(format(x, form)) for x in _ends(found))
+def _with_interval(estimate: Success | Estimate, form: str) -> str:
+    value, low, high = (_unsigned_zero(format(x, form)) for x in _ends(estimate))
     return f"{value} [{low}, {high}]"
 
 
-def _ends(found: Success | Estimate) -> tuple[float, float, float]:
-    return found.value, found.low, found.high
+def _ends(estimate: Success | Estimate) -> tuple[float, float, float]:
+    return estimate.value, estimate.low, estimate.high
 
 
 def _unsigned_zero(text: str) -> str:

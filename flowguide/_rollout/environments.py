@@ -114,11 +114,11 @@ def reset(
         # Environments in C++ have signed seeds.
         env_seed %= 2**31
     with _one_action_space(env.unwrapped, space_seed):
-        found: Any = env.reset(seed=env_seed, options=options)
-    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
-        kind = f"{len(found)} things" if isinstance(found, tuple) else type(found).__name__
+        result: Any = env.reset(seed=env_seed, options=options)
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
+        kind = f"{len(result)} things" if isinstance(result, tuple) else type(result).__name__
         raise ValueError(f"reset returned {kind}, and not (observation, info): {OLD_GYM}")
-    return found
+    return result
 
 
 def _is_ogbench(env: "gymnasium.Env") -> bool:

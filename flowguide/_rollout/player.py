@@ -18,16 +18,16 @@ from .rules import as_action, Rules
 GO_ON = -1
 # In place of a success.
 UNKNOWN = -1
-# Where environments tell it: OGBench and most, and gymnasium-robotics, PushT and LeRobot's.
+# Where environments report success: OGBench and most, and gymnasium-robotics, PushT and LeRobot's.
 SUCCESS_KEYS = ("success", "is_success")
 
 
-def told_success(number: int) -> bool | None:
+def known_success(number: int) -> bool | None:
     """Whether the task was solved; None where the environment does not say."""
     return None if number == UNKNOWN else bool(number)
 
 
-# An environment that says of no limit and has not ended by then never will.
+# An environment that declares no limit and has not ended by then never will.
 LONGEST = 10_000
 
 
@@ -45,7 +45,7 @@ class EpisodePlayer(gymnasium.Wrapper):
     - `env`: a gymnasium environment with a Box action space.
     - `horizon`: how many actions a chunk has.
     - `rules`: how episodes are played. Where they are goal-conditioned, observations are followed
-        by the goal, which a reset's `info` tells; the environment's tasks, 1 to `num_tasks`, take
+        by the goal, which a reset's `info` holds; the environment's tasks, 1 to `num_tasks`, take
         turns with the seeds.
     """
 
@@ -56,7 +56,7 @@ class EpisodePlayer(gymnasium.Wrapper):
             raise ValueError(f"Actions must be in a Box, {env} has {space}.")
         self._box, self.rules = space, rules
         self._longest = max(LONGEST, _limit_of(env), rules.max_episode_steps or 0)
-        self._found = self._nothing()
+        self._record = self._nothing()
         self._goal = np.zeros(0, np.float32)
         if rules.goal_conditioned:
             # As many numbers as the goal has, which only a reset says.
@@ -86,12 +86,12 @@ class EpisodePlayer(gymnasium.Wrapper):
             if not isinstance(error, Exception) and multiprocessing.parent_process() is None:
                 raise
             self._fail(f"{type(error).__name__}: {error}")
-        return self._observation, 0.0, self._done, False, dict(self._found)
+        return self._observation, 0.0, self._done, False, dict(self._record)
 
     def _begin(self, seed: int) -> None:
         self._done = False
         self._observation = self.blank
-        self._found, self.rewards, self.is_truncated = self._nothing(), [], False
+        self._record, self.rewards, self.is_truncated = self._nothing(), [], False
         observation = self._reset(seed)
         problem = self._problem(observation)
         if problem:
@@ -109,11 +109,11 @@ class EpisodePlayer(gymnasium.Wrapper):
         tasks = getattr(self.env.unwrapped, "num_tasks", None)
         if self.rules.goal_conditioned and tasks:
             goal = seed % tasks + 1
-            options, self._found["goal"] = {"task_id": goal}, goal
+            options, self._record["goal"] = {"task_id": goal}, goal
         observation, info = environments.reset(self.env, seed, options)
         # Only steps decide: what a reset says may be that it is not known yet.
         with contextlib.suppress(ValueError):
-            self._found["solved"] = bool(self._success_of(info))
+            self._record["solved"] = bool(self._success_of(info))
         if self.rules.goal_conditioned:
             if "goal" not in info:
                 raise ValueError(f"{self.env} tells no goal: it is not goal-conditioned.")
@@ -126,9 +126,9 @@ class EpisodePlayer(gymnasium.Wrapper):
         return np.concatenate([observation, self._goal])
 
     def _play(self, actions: np.ndarray) -> None:
-        found = self._found
+        record = self._record
         if not self._done and not np.all(np.isfinite(actions)):
-            self._fail(f"the policy's actions are not finite after {found['length']} steps")
+            self._fail(f"the policy's actions are not finite after {record['length']} steps")
         for single in actions:
             if self._done:
                 break
@@ -141,20 +141,20 @@ class EpisodePlayer(gymnasium.Wrapper):
                 )
             observation, reward, terminated, truncated, info = stepped
             reward = np.asarray(reward, np.float64).item()
-            found["return"] += reward
+            record["return"] += reward
             self.rewards.append(reward)
-            found["length"] += 1
+            record["length"] += 1
             self._read_success(info)
             observation = self._with_goal(observation)
             problem = self._problem(observation)
             if problem:
-                return self._fail(f"the observation of step {found['length']} {problem}")
+                return self._fail(f"the observation of step {record['length']} {problem}")
             if not np.isfinite(reward):
-                return self._fail(f"the reward of step {found['length']} is not finite")
+                return self._fail(f"the reward of step {record['length']} is not finite")
             self._observation = observation
             self.is_truncated = bool(truncated and not terminated)
             self._done = bool(terminated or truncated)
-            if not self._done and found["length"] >= self._longest:
+            if not self._done and record["length"] >= self._longest:
                 self._fail(
                     f"the episode has not ended after {self._longest:,} steps: max_episode_steps "
                     "says where it does"
@@ -165,8 +165,8 @@ class EpisodePlayer(gymnasium.Wrapper):
         if success is None:
             return
         if self.rules.success_at == "any":
-            success = max(success, self._found["success"])
-        self._found["success"] = success
+            success = max(success, self._record["success"])
+        self._record["success"] = success
 
     @staticmethod
     def _success_of(info: dict[str, Any]) -> int | None:
@@ -182,7 +182,7 @@ class EpisodePlayer(gymnasium.Wrapper):
 
     def _fail(self, error: str) -> None:
         self._done = True
-        self._found["error"] = error
+        self._record["error"] = error
 
 
 def _limit_of(env: gymnasium.Env) -> int:
@@ -209,18 +209,18 @@ def play_episode(
 
     **Returns:**
 
-    What the last step found: `success` (-1 where it is not known), `return`, `length`, `error`.
+    The `info` of the last step: `success` (-1 where it is not known), `return`, `length`, `error`.
     """
     space: Any = player.env.action_space
     blank = np.zeros((1, *space.shape), np.float32)
-    observation, _, done, _, found = player.step({"seed": np.array(seed), "actions": blank})
+    observation, _, done, _, record = player.step({"seed": np.array(seed), "actions": blank})
     decisions = 0
     while not done:
         chunk = np.asarray(choose(observation, decisions)).reshape(-1, *space.shape)
         going = {"seed": np.array(GO_ON), "actions": chunk[: player.rules.replan]}
-        observation, _, done, _, found = player.step(going)
+        observation, _, done, _, record = player.step(going)
         decisions += 1
-    return found
+    return record
 
 
 def _misfit(space: gymnasium.Space, observation: Any) -> str | None:

@@ -43,18 +43,18 @@ class Players(gymnasium.Env):
         self._states = [environments.global_state()] * len(self._players)
 
     def step(self, action: dict[str, np.ndarray]):
-        found = []
+        results = []
         for i, player in enumerate(self._players):
             self._marks[self._number] = i
             environments.set_global_state(self._states[i])
-            found.append(player.step({name: x[i] for name, x in action.items()}))
+            results.append(player.step({name: x[i] for name, x in action.items()}))
             self._states[i] = environments.global_state()
         self._marks[self._number] = NONE
-        spare = self._rows - len(found)
+        spare = self._rows - len(results)
         out: Any = create_empty_array(self._single, self._rows)
-        single = [observation for observation, *_ in found] + [self._blank] * spare
+        single = [observation for observation, *_ in results] + [self._blank] * spare
         observations: Any = concatenate(self._single, single, out)
-        infos = [{"done": done, **info} for _, _, done, _, info in found]
+        infos = [{"done": done, **info} for _, _, done, _, info in results]
         infos += [{**infos[0], "done": True}] * spare
         # Arrays of numbers, and one of texts.
         info = {name: np.array([each[name] for each in infos]) for name in infos[0]}
@@ -99,7 +99,7 @@ class MakePlayers:
         return Players(players, self.rows, marks, self.number)
 
     def problem(self) -> str | None:
-        """Why the environments could not be built in the worker's process; None if nobody says."""
+        """Why the worker's process could not build the environments; None if that is not known."""
         return self._problem_file.read_text() if self._problem_file.exists() else None
 
     def forget_problem(self) -> None:

@@ -147,8 +147,8 @@ class Workers:
         except (EOFError, ConnectionResetError):
             self._replace_dead()
         # What a mask says of each, gymnasium's `_name`, is always yes.
-        told = {name: self._gather(x) for name, x in infos.items() if not name.startswith("_")}
-        return Outcome(jax.tree.map(self._gather, observations), told.pop("done"), told)
+        gathered = {name: self._gather(x) for name, x in infos.items() if not name.startswith("_")}
+        return Outcome(jax.tree.map(self._gather, observations), gathered.pop("done"), gathered)
 
     def _spread(self, rows: np.ndarray) -> np.ndarray:
         """Rows of all environments as those of each process; the last can have some to spare."""

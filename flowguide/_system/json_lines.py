@@ -24,7 +24,7 @@ def read_json_lines(file: Path, what: str) -> list[tuple[int, dict[str, Any]]]:
     if not file.exists():
         return []
     *lines, last = file.read_text(encoding="utf-8-sig").split("\n")
-    found = []
+    values = []
     for number, line in enumerate([*lines, last], start=1):
         if not line.strip():
             continue
@@ -36,5 +36,5 @@ def read_json_lines(file: Path, what: str) -> list[tuple[int, dict[str, Any]]]:
             raise ValueError(f"{file}, line {number}, is no {what}: {error!r}") from error
         if not isinstance(value, dict):
             raise ValueError(f"{file}, line {number}, is no {what}: it is {value!r}")
-        found.append((number, value))
-    return found
+        values.append((number, value))
+    return values

@@ -17,16 +17,18 @@ def make_console(**options: Any) -> "Console":
     return Console(markup=False, emoji=False, highlight=False, **options)
 
 
-def teller(console: "Console", indent: str = "") -> Callable[[str], None]:
+def printer(console: "Console", indent: str = "") -> Callable[[str], None]:
     """Shows sentences without wrapping: a line of a log is a line, and paths can be copied."""
 
-    def tell(line: str) -> None:
+    def print_line(line: str) -> None:
         console.print(f"{indent}{line}", soft_wrap=True)
 
-    return tell
+    return print_line
 
 
-def progress_bar(unit: str, console: "Console | None" = None, *, shown: bool = True) -> "Progress":
+def progress_bar(
+    unit: str, console: "Console | None" = None, *, enabled: bool = True
+) -> "Progress":
     """A bar with count, speed, time left and a note (the task's field `note`), on standard error
     unless a console is given."""
     from rich.progress import (
@@ -56,5 +58,5 @@ def progress_bar(unit: str, console: "Console | None" = None, *, shown: bool = T
             "{task.fields[note]}", style="dim", markup=False, table_column=Column(no_wrap=True)
         ),
         console=console or make_console(stderr=True),
-        disable=not shown,
+        disable=not enabled,
     )

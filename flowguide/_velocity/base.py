@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._checks import called_with, shown
+from .._checks import called_with, described
 from .._dtypes import own_dtype, solve_dtype
 from .._pytree import PyTree
 
@@ -54,7 +54,7 @@ def ask_velocity(
 ) -> Float[Array, "*action"]:
     """`velocity(t, action, observation)` in the field's own dtype, returned in the action's."""
     dtype = own_dtype(velocity, action.dtype)
-    # Time keeps float32 for a field in bfloat16, which tells 0.9 from 0.9039 but not from 0.901.
+    # Time keeps float32 for a field in bfloat16, which has 128 numbers from 0.5 to 1.
     time = jnp.asarray(t).astype(solve_dtype(dtype))
     return velocity(time, action.astype(dtype), observation).astype(action.dtype)
 
@@ -82,7 +82,7 @@ def check_velocity(
     shape = getattr(out, "shape", None)
     if shape != action.shape:
         raise ValueError(
-            f"velocity(t, action, observation) returned {shown(out)} for an action of shape "
+            f"velocity(t, action, observation) returned {described(out)} for an action of shape "
             f"{action.shape}: a velocity has the shape of the action. "
             + called_with("velocity", t=t, action=asked, observation=observation)
         )

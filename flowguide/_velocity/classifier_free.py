@@ -21,7 +21,7 @@ class ClassifierFreeVelocity(eqx.Module):
 
     - `velocity`: a callable `velocity(t, action, (observation, condition))`.
     - `condition`: a pytree, such as the label of good actions.
-    - `null`: the condition that the field was trained with where it was told nothing.
+    - `null`: the condition that the field was trained with where it was given none.
 
     ??? cite "Reference"
 

@@ -15,7 +15,7 @@ from .._cost import Cost
 
 
 class WeightPoint(eqx.Module):
-    """What a rule is told at one step of the flow.
+    """What a rule is given at one step of the flow.
 
     **Attributes:**
 
@@ -118,10 +118,10 @@ def _as_floats(name: str, value: Any, expected: str) -> Array:
 def weight_at(weight: Any, point: WeightPoint) -> Array:
     """The weight at one step, in the dtype of the action."""
     if isinstance(weight, AbstractWeight):
-        found: Any = weight(point)
+        number: Any = weight(point)
     else:
-        found = weight(point.t) if callable(weight) else weight
-    return jnp.asarray(found).astype(point.gradient.dtype)
+        number = weight(point.t) if callable(weight) else weight
+    return jnp.asarray(number).astype(point.gradient.dtype)
 
 
 def times_weight(factor: Array, term: Float[Array, "*action"]) -> Float[Array, "*action"]:
@@ -146,12 +146,12 @@ def bind_weight(weight: Any, policy: Any, critic: Any) -> Any:
 
 def prepare_weight(weight: Any, flow: Any, critic: Any) -> Any:
     """The weight for one action; None if there is nothing to measure."""
-    found = weight.prepare(flow, critic) if isinstance(weight, AbstractWeight) else weight
-    return None if found is weight else found
+    prepared = weight.prepare(flow, critic) if isinstance(weight, AbstractWeight) else weight
+    return None if prepared is weight else prepared
 
 
 def resume_weight(weight: Any, prepared: Any) -> Any:
-    """The weight with what `prepare_weight` found."""
+    """The weight with what `prepare_weight` returned."""
     if prepared is None or not isinstance(weight, AbstractWeight):
         return weight
     return weight.resume(prepared)
@@ -172,13 +172,13 @@ def weight_of(guidance: Any) -> tuple[float, str] | None:
 
     None if there is none, if there are several, or if it is no number.
     """
-    found = [
+    numbers = [
         (weight.number, weight.unit) if isinstance(weight, AbstractWeight) else (weight, "raw")
         for weight in _weights(guidance)
     ]
-    if len(found) != 1:
+    if len(numbers) != 1:
         return None
-    ((number, unit),) = found
+    ((number, unit),) = numbers
     if number is None or callable(number) or jnp.ndim(number) != 0:
         return None
     return float(number), unit

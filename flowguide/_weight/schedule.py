@@ -33,8 +33,8 @@ class AbstractSchedule(AbstractWeight):
         return self._around(bind_weight(self.weight, policy, critic))
 
     def prepare(self, flow: Any, critic: Any) -> "AbstractSchedule":
-        found = prepare_weight(self.weight, flow, critic)
-        return self if found is None else self._around(found)
+        prepared = prepare_weight(self.weight, flow, critic)
+        return self if prepared is None else self._around(prepared)
 
     def resume(self, prepared: AbstractWeight) -> "AbstractSchedule":
         inner = prepared.weight if isinstance(prepared, AbstractSchedule) else prepared
@@ -95,7 +95,7 @@ class ScoreWeight(AbstractSchedule):
 class WeightInterval(AbstractSchedule):
     """The weight within an interval of time. Outside nothing is guided, and nothing is paid.
 
-    The critic is not evaluated where the weight is 0, and the guided velocity costs what the
+    The critic is not asked where the weight is 0, and the guided velocity costs what the
     policy's own does; also under `jax.vmap`, as long as all samples are at the same time, which is
     so with constant steps.
 

@@ -7,7 +7,7 @@ from typing import Any, TYPE_CHECKING
 from .._random import as_seed
 from .._system.files import replace_file
 from .._system.processes import cores
-from .._system.progress import make_console, teller
+from .._system.progress import make_console, printer
 from .._weight import DEFAULT_KAPPA
 from ._terminal import success_table
 
@@ -35,7 +35,7 @@ class Plan:
     target_rate: float
     best_of_n: int
     episodes: int
-    workers: int
+    num_envs: int
 
     def guidances(self) -> dict[str, Any]:
         from ..evaluate import cross
@@ -63,7 +63,7 @@ CUBE = Plan(
     target_rate=0.005,
     best_of_n=4,
     episodes=40,
-    workers=16,
+    num_envs=16,
 )
 
 MAZE = Plan(
@@ -79,7 +79,7 @@ MAZE = Plan(
     target_rate=0.02,
     best_of_n=4,
     episodes=16,
-    workers=16,
+    num_envs=16,
 )
 
 
@@ -118,7 +118,7 @@ def run(plan: Plan, out: Path, seed: int) -> None:
     folder = _train(plan, out, seed, console)
     episodes = _evaluate(plan, out, folder, console)
     _report(plan, out, episodes, console)
-    teller(console)(f"Done in {time.perf_counter() - started:.0f} s. Everything is in {out}.")
+    printer(console)(f"Done in {time.perf_counter() - started:.0f} s. Everything is in {out}.")
 
 
 def _claim(plan: Plan, out: Path, seed: int) -> None:
@@ -161,7 +161,7 @@ def _train(plan: Plan, out: Path, seed: int, console: "Console") -> Path:
         seed=seed,
         checkpoint_every=plan.steps // 2,
     )
-    return run(settings, out / RUN, tell=teller(console, INDENT))
+    return run(settings, out / RUN, on_message=printer(console, INDENT))
 
 
 def _evaluate(plan: Plan, out: Path, folder: Path, console: "Console") -> list["Episode"]:
@@ -174,8 +174,8 @@ def _evaluate(plan: Plan, out: Path, folder: Path, console: "Console") -> list["
         guidances,
         plan.episodes,
         out / "results.jsonl",
-        workers=plan.workers,
-        tell=teller(console, INDENT),
+        num_envs=plan.num_envs,
+        on_message=printer(console, INDENT),
     )
 
 
@@ -193,4 +193,4 @@ def _report(plan: Plan, out: Path, episodes: list["Episode"], console: "Console"
     console.print(success_table(summarise(episodes)))
     plot_success(episodes, out / "success.png", plan.task)
     for name in ("success.png", "results.jsonl", RUN):
-        teller(console, INDENT)(str(out / name))
+        printer(console, INDENT)(str(out / name))

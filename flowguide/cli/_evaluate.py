@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from .._catalogue import CATALOGUE
-from .._system.progress import make_console, teller
+from .._system.progress import make_console, printer
 
 KAPPAS = (1.0, 3.0, 10.0, 30.0, 100.0)
 METHODS = f"Methods: {', '.join(CATALOGUE)}. Those without a weight stand with their defaults."
@@ -76,7 +76,7 @@ class Playing:
     rescale: bool = False
     """Maps the policy's range of actions onto the environment's."""
 
-    workers: int | None = None
+    num_envs: int | None = None
     """Environments that play at a time, in one process for each core; by default 8 for each."""
 
     timeout: float = 120.0
@@ -121,32 +121,34 @@ class Evaluate:
         from ._terminal import success_table
 
         console = make_console()
-        tell = teller(console)
+        on_message = printer(console)
         playing = dataclasses.asdict(self.playing)
         guidances = self.guidances.made(self.runs)
         # Before the episodes, which take long; they are played all the same.
         if self.videos:
             problem = video_problem(self.runs, environment=self.playing.environment)
             if problem:
-                tell(f"There will be no videos: {problem}")
+                on_message(f"There will be no videos: {problem}")
         episodes = evaluate_runs(
             self.runs,
             guidances,
             self.episodes,
             self.out,
             first_episode_seed=self.first_episode_seed,
-            tell=tell,
+            on_message=on_message,
             **playing,
         )
-        found = summarise(episodes)
-        if found:
-            console.print(success_table(found))
+        rates = summarise(episodes)
+        if rates:
+            console.print(success_table(rates))
         else:
-            tell("No episode says whether it was a success: the report compares returns.")
-        tell(f"The episodes are in {self.out}: `flowguide report {self.out} --out DIR`.")
+            on_message("No episode says whether it was a success: the report compares returns.")
+        on_message(f"The episodes are in {self.out}: `flowguide report {self.out} --out DIR`.")
         if self.videos:
             folder = self.out.parent / "videos"
-            record_videos(self.runs, guidances, episodes, self.videos, folder, tell=tell)
+            record_videos(
+                self.runs, guidances, episodes, self.videos, folder, on_message=on_message
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,14 +182,14 @@ class Tune:
         from ._terminal import success_table
 
         console = make_console()
-        tell = teller(console)
+        on_message = printer(console)
         tuned = tune_runs(
             self.runs,
             self.guidances.made(self.runs),
             self.out,
             validation_episodes=self.validation_episodes,
             test_episodes=self.test_episodes,
-            tell=tell,
+            on_message=on_message,
             **dataclasses.asdict(self.playing),
         )
         console.print("Validation: success in the episodes that chose, so optimistic for the best.")

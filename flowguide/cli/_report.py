@@ -4,13 +4,13 @@ from typing import Annotated
 
 import tyro
 
-from .._system.progress import make_console, teller
+from .._system.progress import make_console, printer
 from ._terminal import show_table
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Tells what results files say: tables here, pictures and a page of its own in OUT.
+    """Reports what results files say: tables here, pictures and a page of its own in OUT.
 
     Success with 95% Wilson intervals; differences to the unguided policy paired by episode, with
     bootstrap intervals and the episodes gained and lost; over several tasks the interquartile mean.
@@ -38,6 +38,6 @@ class Report:
         report(
             self.files,
             self.out,
-            tell=teller(console),
+            on_message=printer(console),
             on_table=lambda table: show_table(console, table, self.rows),
         )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _MARKS = {"": "", "better": "bold green", "worse": "bold red"}
 
 
-def success_table(found: "dict[Condition, Success]") -> "RichTable":
+def success_table(rates: "dict[Condition, Success]") -> "RichTable":
     """Conditions with their success rates, one a row."""
     from .._results.conditions import weight_text
 
@@ -23,7 +23,7 @@ def success_table(found: "dict[Condition, Success]") -> "RichTable":
     for name in ("weight", "episodes", "success"):
         table.add_column(name, justify="right")
     table.add_column("95% interval")
-    for condition, rate in found.items():
+    for condition, rate in rates.items():
         weight = condition.weight
         table.add_row(
             condition.curve,
@@ -52,18 +52,18 @@ def show_table(console: "Console", table: "Table", rows: int) -> None:
     console.print(Text(table.title, style="bold"))
     # The first row is what the others are compared with.
     first, *others = [*zip(table.rows, table.marks, strict=True)] or [None]
-    shown = [first, *thinned(others, max(rows - 1, 0))] if first else []
-    if shown:
-        found = _plain_table()
-        names, *cells = _fitted([table.columns, *(row for row, _ in shown)], console.width)
+    listed = [first, *thinned(others, max(rows - 1, 0))] if first else []
+    if listed:
+        terminal_table = _plain_table()
+        names, *cells = _fitted([table.columns, *(row for row, _ in listed)], console.width)
         for i, name in enumerate(names):
-            found.add_column(name, justify="right" if i else "left", overflow="fold")
-        for row, (_, marked) in zip(cells, shown, strict=True):
+            terminal_table.add_column(name, justify="right" if i else "left", overflow="fold")
+        for row, (_, marked) in zip(cells, listed, strict=True):
             # Not markup: an interval has brackets.
-            found.add_row(*map(Text, row), style=_MARKS[marked])
-        console.print(found)
-    if len(shown) < len(table.rows):
-        console.print(f"{len(shown)} of {len(table.rows):,} rows; the page has all.")
+            terminal_table.add_row(*map(Text, row), style=_MARKS[marked])
+        console.print(terminal_table)
+    if len(listed) < len(table.rows):
+        console.print(f"{len(listed)} of {len(table.rows):,} rows; the page has all.")
     for note in table.notes:
         console.print(Text(note, style="dim"))
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from .._system.progress import make_console, teller
+from .._system.progress import make_console, printer
 from ..runs import preset, Settings
 
 
@@ -32,9 +32,9 @@ class Train:
     def run(self) -> None:
         from ..runs import run
 
-        tell = teller(make_console())
-        run(self.settings, self.out, tell=tell)
-        tell(f"Done: flowguide.load({str(self.out)!r}) gives policy and critic.")
+        on_message = printer(make_console())
+        run(self.settings, self.out, on_message=on_message)
+        on_message(f"Done: flowguide.load({str(self.out)!r}) gives policy and critic.")
 
 
 def train_default(arguments: Sequence[str]) -> Train:

@@ -203,7 +203,7 @@ def _count_rows(file: Path) -> int:
 
 def _host() -> Any:
     """Where slices are built: on a GPU even `jnp.asarray` runs a program, which would queue behind
-    the updates on the slice before. The default device if JAX was told to leave the CPU out."""
+    the updates on the slice before. The default device if JAX is configured without a CPU."""
     try:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError:

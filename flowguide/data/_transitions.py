@@ -30,7 +30,7 @@ def from_transitions(
     - `rewards`: shape `(T,)`, of that step; None for data without a task.
     - `terminals`: shape `(T,)`, true where the step ended the task: nothing follows.
     - `timeouts`: shape `(T,)`, true where the episode was cut off after the step, though the task
-        went on. The last row is an end, whatever is said of it.
+        went on. The last row is an end, whatever its flag.
     - `next_observations`: shape `(T, observation)`, after the action. Without them the final state
         of an episode that was cut off is not known: its last row then stands for it, so its last
         action is in no window. After a terminal step nothing has to be known.

@@ -114,13 +114,13 @@ def critic_error(
         raise ValueError("Expected at least one policy, got none.")
     player = EpisodePlayer(make_environment(environment), 1)
     try:
-        found = [
+        episodes = [
             [_play(policy, critic, player, seed, discount, key) for seed in episode_seeds]
             for policy in policies.values()
         ]
     finally:
         player.close()
-    claimed, returned, truncated = np.moveaxis(np.array(found, np.float64), 2, 0)
+    claimed, returned, truncated = np.moveaxis(np.array(episodes, np.float64), 2, 0)
     return CriticError(tuple(policies), claimed, returned, truncated.astype(bool))
 
 
@@ -142,9 +142,9 @@ def _play(
         claims.append(float(value))
         return action
 
-    found = play_episode(player, seed, choose)
-    if found["error"]:
-        raise RuntimeError(f"The episode of seed {seed} ended with an error: {found['error']}")
+    record = play_episode(player, seed, choose)
+    if record["error"]:
+        raise RuntimeError(f"The episode of seed {seed} ended with an error: {record['error']}")
     rewards = np.array(player.rewards)
     returned = np.sum(rewards * discount ** np.arange(len(rewards)))
     return claims[0], float(returned), player.is_truncated

@@ -17,17 +17,17 @@ def named_guidances(guidances: Mapping[str, Any] | Sequence[str]) -> dict[str, A
     `ValueError` for an unknown name, or none at all.
     """
     if isinstance(guidances, Mapping):
-        found = dict(guidances)
+        named = dict(guidances)
     else:
         methods = [method_named(name) for name in guidances]
-        found = {m.name: m.make(**{"weight": 1.0} if m.has_weight else {}) for m in methods}
-    if not found:
+        named = {m.name: m.make(**{"weight": 1.0} if m.has_weight else {}) for m in methods}
+    if not named:
         raise ValueError("Expected at least one guidance, got none.")
-    return found
+    return named
 
 
 def guided_flow(policy: Any, critic: Any, guidance: Any, name: str) -> FlowPolicy:
-    """The guided flow policy, which can tell at each step what guidance added."""
+    """The guided flow policy, which knows at each step what guidance added."""
     guided = guide(policy, critic, guidance)
     if not isinstance(guided, FlowPolicy) or len(guided.guidance) == len(policy.guidance):
         raise ValueError(f"{name!r} adds no gradient to a velocity, so there is none to look at.")

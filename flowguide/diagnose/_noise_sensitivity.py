@@ -44,10 +44,10 @@ class NoiseSensitivity:
         panels = figure.subplots(1, len(self.sizes), sharey=True, squeeze=False)[0]
         for j, (axes, size) in enumerate(zip(panels, self.sizes, strict=True)):
             for i, name in enumerate(self.names):
-                found = self.cosine[i, :, j]
+                cosine = self.cosine[i, :, j]
                 color, marker = method_style(name, i)
                 axes.plot(
-                    *(self.times, found.value),
+                    *(self.times, cosine.value),
                     color=color,
                     marker=marker,
                     markersize=3.5,
@@ -55,7 +55,7 @@ class NoiseSensitivity:
                     label=name,
                 )
                 axes.fill_between(
-                    self.times, found.low, found.high, color=color, alpha=0.15, linewidth=0
+                    self.times, cosine.low, cosine.high, color=color, alpha=0.15, linewidth=0
                 )
             axes.set_title(f"noise of {size:g}", fontsize=9)
             axes.set_xlabel("time of the flow")
@@ -87,7 +87,7 @@ def noise_sensitivity(
     - `policy`: the unguided flow policy, on whose paths the noisy actions lie.
     - `critic`: any critic that the guidances take.
     - `observations`: some that the policy meets, each leaf with a leading axis.
-    - `guidances`: names, or gradient guidances by the name that is shown.
+    - `guidances`: names, or gradient guidances by the names in the figure.
     - `sizes`: $\sigma$ of the added noise, in units of the action.
     - `num_noises`: how often it is drawn at each point.
     - `key`: of the paths and the noise, the same for all guidances.
@@ -108,12 +108,12 @@ def noise_sensitivity(
     }
     keys = jr.split(key, count_of(observations))
     deviations = jnp.asarray(sizes, float)
-    found = [
+    curves = [
         _cosines(policy, flow, observations, keys, deviations, num_noises)
         for flow in flows.values()
     ]
-    times = np.asarray(found[0][0][0])
-    cosine = means(np.stack([np.asarray(cosines) for _, cosines in found], axis=1))
+    times = np.asarray(curves[0][0][0])
+    cosine = means(np.stack([np.asarray(cosines) for _, cosines in curves], axis=1))
     return NoiseSensitivity(tuple(flows), times, np.asarray(sizes, float), cosine)
 
 

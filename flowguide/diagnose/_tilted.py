@@ -90,11 +90,11 @@ class TiltedDistance:
         figure = new_figure(7.2, 4.2)
         axes = figure.subplots()
         for i, name in enumerate(self.names):
-            found = self.distance[i]
+            distance = self.distance[i]
             color, marker = method_style(name, i)
             axes.errorbar(
-                *(self.weights, found.value),
-                [found.value - found.low, found.high - found.value],
+                *(self.weights, distance.value),
+                [distance.value - distance.low, distance.high - distance.value],
                 color=color,
                 marker=marker,
                 markersize=5,
@@ -102,8 +102,11 @@ class TiltedDistance:
                 linewidth=1.5,
                 label=name,
             )
-        for found, label, line in ((self.unguided, "unguided", "--"), (self.exact, "exact", ":")):
-            axes.plot(self.weights, found.value, color="0.45", linestyle=line, label=label)
+        for distance, label, line in (
+            (self.unguided, "unguided", "--"),
+            (self.exact, "exact", ":"),
+        ):
+            axes.plot(self.weights, distance.value, color="0.45", linestyle=line, label=label)
         scale_weights(axes, list(self.weights))
         axes.set_yscale("log")
         axes.set(xlabel="guidance weight, 1 / beta", ylabel="Wasserstein distance to the truth")
@@ -135,7 +138,7 @@ def tilted_distance(
 
     - `critic`: any `critic(None, action)` of actions of shape `(1,)`.
     - `methods`: names of methods with a weight, or constructors of guidances, called with the
-        weight, by the name that is shown.
+        weight, by the names in the figure.
     - `weights`: $1 / \beta$.
     - `velocity`: the policy's field; by default three modes, as in QGF's figure 2.
     - `num_steps`: Euler steps.
@@ -164,7 +167,7 @@ def tilted_distance(
     values = np.asarray(jax.vmap(lambda a: critic(None, a[None]))(jnp.asarray(grid, float)))
     uniform = np.asarray(jr.uniform(exact_key, (_REPEATS, num_samples)))
 
-    found: dict[str, list[np.ndarray]] = {name: [] for name in (*named, "exact", "unguided")}
+    measured: dict[str, list[np.ndarray]] = {name: [] for name in (*named, "exact", "unguided")}
     free = np.asarray(_sample(policy, noise))
     for weight in weights:
         log_density = np.log(field.density(grid) + 1e-300) + weight * values
@@ -176,11 +179,11 @@ def tilted_distance(
 
         for name, make in named.items():
             guided = guide(policy, critic, make(np.float32(weight)))
-            found[name].append(distances(np.asarray(_sample(guided, noise))))
-        found["exact"].append(distances(np.interp(uniform, np.cumsum(density), grid)))
-        found["unguided"].append(distances(free))
-    distance = means(np.stack([np.stack(found[name], 1) for name in named], axis=1))
-    exact, unguided = (means(np.stack(found[name], 1)) for name in ("exact", "unguided"))
+            measured[name].append(distances(np.asarray(_sample(guided, noise))))
+        measured["exact"].append(distances(np.interp(uniform, np.cumsum(density), grid)))
+        measured["unguided"].append(distances(free))
+    distance = means(np.stack([np.stack(measured[name], 1) for name in named], axis=1))
+    exact, unguided = (means(np.stack(measured[name], 1)) for name in ("exact", "unguided"))
     return TiltedDistance(
         tuple(named), np.asarray(weights, float), distance, exact, unguided, num_samples
     )

@@ -142,8 +142,8 @@ def finished(
     keys = jr.split(key, count_of(observations))
     actions, values = {}, {}
     for each in guided:
-        found = _act(each.policy, critic, observations, keys)
-        actions[each.condition], values[each.condition] = map(np.asarray, found)
+        results = _act(each.policy, critic, observations, keys)
+        actions[each.condition], values[each.condition] = map(np.asarray, results)
     return actions, values
 
 

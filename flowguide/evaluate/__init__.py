@@ -4,7 +4,7 @@ _check_extra("ogbench", __name__)
 
 from .._agent.agents import Agent, load_agents
 from .._agent.cross import cross
-from ._evaluate import evaluate, Pool, WORKERS_PER_CORE
+from ._evaluate import ENVS_PER_CORE, evaluate, Pool
 from ._runs import evaluate_runs
 from ._tune import tune_runs, Tuned
 
@@ -17,5 +17,5 @@ __all__ = [
     "Pool",
     "tune_runs",
     "Tuned",
-    "WORKERS_PER_CORE",
+    "ENVS_PER_CORE",
 ]

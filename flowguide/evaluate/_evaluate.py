@@ -25,7 +25,7 @@ from ._group import Group, Slot, SOLVED
 from ._twice import Twice
 
 # Two groups of eight fill the batches of two cores. An environment of the cube takes 170 MB.
-WORKERS_PER_CORE = 8
+ENVS_PER_CORE = 8
 
 
 def evaluate(
@@ -34,7 +34,7 @@ def evaluate(
     guidances: Mapping[str, Any],
     episode_seeds: Sequence[int],
     *,
-    workers: int | None = None,
+    num_envs: int | None = None,
     replan: int | None = None,
     goal_conditioned: bool = False,
     max_episode_steps: int | None = None,
@@ -60,8 +60,8 @@ def evaluate(
     Environments step in worker processes, one for each core, in two groups: while one steps, a
     compiled call chooses the actions of the other. The episodes of all conditions and agents wait
     in one queue, so no environment idles between conditions. What an episode gives follows from its
-    agent, guidance, seed and the batch size alone, not from the number of workers or from what
-    else is played.
+    agent, guidance, seed and the batch size alone, not from how many environments play at a time or
+    from what else is played.
 
     **Arguments:**
 
@@ -72,14 +72,14 @@ def evaluate(
     - `guidances`: what to compare: to each label a guidance, a sequence of them, or None for the
         unguided policy. See `flowguide.evaluate.cross` for tables of methods and weights.
     - `episode_seeds`: one episode of each agent and label for each of them; below 2**31.
-    - `workers`: environments that play at a time, in one process for each core; by default 8 for
+    - `num_envs`: environments that play at a time, in one process for each core; by default 8 for
         each core.
     - `replan`: how many actions of a chunk are played before the next is chosen; by default all.
     - `goal_conditioned`: observations are followed by the environment's goal, as policies that
         learnt from `flowguide.data.GoalWindows` expect; the environment's tasks take turns with
         the seeds.
     - `max_episode_steps`: where an episode ends at the latest; by default where the environment
-        ends it. One that says of no limit and goes on for more than 10,000 steps is an error.
+        ends it. One that declares no limit and goes on for more than 10,000 steps is an error.
     - `success_at`: `"end"`: an episode is a success if its last step says so; `"any"`: if one step
         did. Read from `info["success"]`, else from `info["is_success"]`.
     - `rescale`: maps the policy's range of actions (`low`, `high`) onto the environment's. By
@@ -113,7 +113,7 @@ def evaluate(
         [agents] if isinstance(agents, Agent) else list(agents),
         *(environment, guidances, episode_seeds),
         Rules(replan, goal_conditioned, max_episode_steps, success_at, rescale),
-        workers=workers,
+        num_envs=num_envs,
         timeout=timeout,
         batch_size=batch_size,
         finished=finished,
@@ -134,7 +134,7 @@ def play(
     episode_seeds: Sequence[int],
     rules: Rules,
     *,
-    workers: int | None,
+    num_envs: int | None,
     timeout: float,
     batch_size: int | None,
     finished: Collection[Episode],
@@ -143,7 +143,7 @@ def play(
     pool: "Pool | None",
 ) -> list[Episode]:
     """What `evaluate` does; what is doubtful goes to `on_doubt`."""
-    workers = as_positive_int("workers", workers or WORKERS_PER_CORE * cores())
+    num_envs = as_positive_int("num_envs", num_envs or ENVS_PER_CORE * cores())
     batch_size = as_positive_int("batch_size", batch_size or default_batch_size())
     names = [(agent.training, agent.train_seed) for agent in agents]
     if len(set(names)) < len(names):
@@ -177,16 +177,16 @@ def play(
         elif doubt is not None and doubt not in doubts:
             doubts.add(doubt)
             on_doubt(doubt)
-        told = () if rules.rescale or doubt is None else (doubt,)
-        queue += (Slot(agent, guided, seed, task, rules, told) for seed in seeds)
+        own_doubts = () if rules.rescale or doubt is None else (doubt,)
+        queue += (Slot(agent, guided, seed, task, rules, own_doubts) for seed in seeds)
     # The environments of a few episodes are soon built; a pool's have more to come.
-    workers = min(workers, len(queue)) if pool is None else workers
-    twice = Twice(queue, workers)
+    num_envs = min(num_envs, len(queue)) if pool is None else num_envs
+    twice = Twice(queue, num_envs)
     played: list[Episode] = []
     with contextlib.ExitStack() as stack:
         if pool is None:
             pool = stack.enter_context(Pool())
-        groups = [Group(each, batch_size) for each in pool.get(make, workers, timeout)]
+        groups = [Group(each, batch_size) for each in pool.get(make, num_envs, timeout)]
         while queue or any(group.is_busy for group in groups):
             for group in groups:
                 for slot, episode in group.receive():
@@ -250,7 +250,7 @@ def _missing(
 ) -> list[tuple[Guided, list[int]]]:
     """The guided policies of an agent with the seeds that they have still to play, in an order in
     which those of one program follow each other."""
-    found: dict[Any, list[tuple[Guided, list[int]]]] = {}
+    by_program: dict[Any, list[tuple[Guided, list[int]]]] = {}
     for label, condition in sorted(conditions_of(guidances).items(), key=lambda item: item[1]):
         seeds = [
             seed
@@ -260,8 +260,8 @@ def _missing(
         # Only what is played meets its agent: a weight can be measured there, which takes a while.
         if seeds:
             guided = put_together(agent, label, guidances[label])
-            found.setdefault(guided.parts.kin, []).append((guided, seeds))
-    return [each for several in found.values() for each in several]
+            by_program.setdefault(guided.parts.kin, []).append((guided, seeds))
+    return [each for several in by_program.values() for each in several]
 
 
 def _make_player(

@@ -16,7 +16,7 @@ from .._agent.agents import Agent
 from .._agent.guided import Guided
 from .._results.conditions import Condition
 from .._results.episodes import Episode, RULES
-from .._rollout.player import GO_ON, told_success
+from .._rollout.player import GO_ON, known_success
 from .._rollout.rules import Rules
 from .._rollout.workers import Lost, Workers
 
@@ -146,7 +146,7 @@ class Group:
                 continue
             slot.decisions = 0 if slot.decisions is None else slot.decisions + 1
             if done[i]:
-                success = told_success(int(infos["success"][i]))
+                success = known_success(int(infos["success"][i]))
                 numbers = float(infos["return"][i]), int(infos["length"][i])
                 goal, error = int(infos["goal"][i]) or None, infos["error"][i] or None
                 slot.last = _digest(jax.tree.map(lambda x, i=i: x[i], self._observations))
@@ -177,7 +177,7 @@ class Group:
 
 
 def _digest(observation: PyTree) -> int:
-    found = 0
+    digest = 0
     for part in jax.tree.leaves(observation):
-        found = zlib.crc32(np.ascontiguousarray(part).tobytes(), found)
-    return found
+        digest = zlib.crc32(np.ascontiguousarray(part).tobytes(), digest)
+    return digest

@@ -33,10 +33,10 @@ def evaluate_runs(
     max_episode_steps: int | None = None,
     success_at: SuccessAt = "end",
     rescale: bool = False,
-    workers: int | None = None,
+    num_envs: int | None = None,
     timeout: float = 120.0,
-    tell: Callable[[str], Any] = print,
-    shown: bool = True,
+    on_message: Callable[[str], Any] = print,
+    progress: bool = True,
 ) -> list[Episode]:
     """Plays episodes with the agents of training runs, into a file. Called again, what is missing.
 
@@ -50,10 +50,10 @@ def evaluate_runs(
     - `first_episode_seed`: episodes have the seeds from this one on, all below 2**31.
     - `training`: recorded with each episode, where several ways of training are compared.
     - `environment`: what is played; by default the runs' task.
-    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`, `timeout`: as in
+    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `num_envs`, `timeout`: as in
         `evaluate`.
-    - `tell`: called with each sentence that is to be shown.
-    - `shown`: whether there is a progress bar.
+    - `on_message`: called with each sentence for the user.
+    - `progress`: whether there is a progress bar.
 
     **Returns:**
 
@@ -75,10 +75,10 @@ def evaluate_runs(
         guidances,
         range(first, first + episodes),
         Rules(replan, loaded.goal_conditioned, max_episode_steps, success_at, rescale),
-        workers=workers,
+        num_envs=num_envs,
         timeout=timeout,
-        tell=tell,
-        shown=shown,
+        on_message=on_message,
+        progress=progress,
     )
 
 
@@ -89,20 +89,20 @@ def play_into(
     episode_seeds: Sequence[int],
     rules: Rules,
     *,
-    workers: int | None,
+    num_envs: int | None,
     timeout: float,
-    tell: Callable[[str], Any],
-    shown: bool,
+    on_message: Callable[[str], Any],
+    progress: bool,
     pool: Pool | None = None,
 ) -> list[Episode]:
     """What `evaluate_runs` does, with runs that are loaded."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with alone_with(file, "playing into"):
         agents, task, _ = runs
-        found = read_episodes(file)
+        episodes = read_episodes(file)
         check_guidances(guidances)
         conditions = conditions_of(guidances)
-        mine = check_same(str(file), found, agents, task, rules)
+        mine = check_same(str(file), episodes, agents, task, rules)
         check_descriptions(guidances, mine, str(file))
         asked = dict.fromkeys(
             Episode(condition, agent.train_seed, seed, None, 0.0, 0, task, agent.training).key
@@ -112,17 +112,17 @@ def play_into(
         )
         note = versions_note(mine, versions())
         if note:
-            tell(f"Warning: {file}: {note}")
+            on_message(f"Warning: {file}: {note}")
         # Errors that are tried again are left out, and so is the half line of a killed process.
-        kept = {each.key: each for each in found if each.error is None or each.key not in asked}
+        kept = {each.key: each for each in episodes if each.error is None or each.key not in asked}
         write_episodes(file, kept.values())
         finished = [kept[key] for key in asked if key in kept]
-        tell(
+        on_message(
             f"{task}: {len(agents)} training {'seed' if len(agents) == 1 else 'seeds'} x "
             f"{len(conditions)} conditions x {len(episode_seeds)} episodes; {len(finished):,} of "
             f"{len(asked):,} are there already."
         )
-        with progress_bar("episodes", shown=shown) as bar, file.open("a") as lines:
+        with progress_bar("episodes", enabled=progress) as bar, file.open("a") as lines:
             row = bar.add_task("play", total=len(asked), completed=len(finished), note="")
 
             def on_episode(episode: Episode) -> None:
@@ -132,38 +132,38 @@ def play_into(
 
             played = play(
                 *(agents, task, guidances, episode_seeds, rules),
-                workers=workers,
+                num_envs=num_envs,
                 timeout=timeout,
                 batch_size=None,
                 finished=finished,
                 on_episode=on_episode,
-                on_doubt=lambda doubt: tell(f"Warning: {doubt}"),
+                on_doubt=lambda doubt: on_message(f"Warning: {doubt}"),
                 pool=pool,
             )
         kept |= {episode.key: episode for episode in played}
         for key in asked if played else ():
-            # What is found out about the environment holds for what was played before, too.
+            # A doubt about the environment holds for what was played before, too.
             new = [
                 d for d in played[0].doubts if is_about_environment(d) and d not in kept[key].doubts
             ]
             kept[key] = dataclasses.replace(kept[key], doubts=(*kept[key].doubts, *new))
         write_episodes(file, kept.values())
-        _tell_errors(played, tell)
+        _report_errors(played, on_message)
         note = dropped_note(played)
         if note:
-            tell(f"Warning: {note}")
+            on_message(f"Warning: {note}")
         return [kept[key] for key in asked]
 
 
-def _tell_errors(played: Sequence[Episode], tell: Callable[[str], Any]) -> None:
+def _report_errors(played: Sequence[Episode], on_message: Callable[[str], Any]) -> None:
     errors = [episode for episode in played if episode.error is not None]
     for episode in errors[:10]:
-        tell(
+        on_message(
             f"Error: {episode.condition}, training seed {episode.train_seed}, episode seed "
             f"{episode.episode_seed}: {episode.error}"
         )
     if errors:
-        tell(
+        on_message(
             f"{len(errors)} of {len(played)} episodes ended with an error and count for nothing; "
             "the same command plays them again."
         )

@@ -26,7 +26,7 @@ FIRST_TEST_SEED = 2_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Tuned:
-    """What tuning found.
+    """What tuning chose, and what was played.
 
     **Attributes:**
 
@@ -55,10 +55,10 @@ def tune_runs(
     max_episode_steps: int | None = None,
     success_at: SuccessAt = "end",
     rescale: bool = False,
-    workers: int | None = None,
+    num_envs: int | None = None,
     timeout: float = 120.0,
-    tell: Callable[[str], Any] = print,
-    shown: bool = True,
+    on_message: Callable[[str], Any] = print,
+    progress: bool = True,
 ) -> Tuned:
     """Chooses weights on validation episodes, and plays test episodes with what was chosen.
 
@@ -76,8 +76,8 @@ def tune_runs(
     - `out`: a folder for `validation.jsonl`, `test.jsonl` and `tuned.json`.
     - `validation_episodes`, `test_episodes`: of each training seed and condition. The two have
         different seeds.
-    - `training`, `environment`, `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`,
-        `timeout`, `tell`, `shown`: as in `evaluate_runs`.
+    - `training`, `environment`, `replan`, `max_episode_steps`, `success_at`, `rescale`, `num_envs`,
+        `timeout`, `on_message`, `progress`: as in `evaluate_runs`.
 
     **Returns:**
 
@@ -115,10 +115,10 @@ def tune_runs(
                 {c.label: candidates.get(c.label) for c in some},
                 seeds,
                 rules,
-                workers=workers,
+                num_envs=num_envs,
                 timeout=timeout,
-                tell=tell,
-                shown=shown,
+                on_message=on_message,
+                progress=progress,
                 pool=pool,
             )
 
@@ -134,7 +134,7 @@ def tune_runs(
                 best = sorted(some, key=lambda c: ranks[c], reverse=True)
                 left[series] = best[: -(-len(best) // 2)]
         chosen = [some[0] for some in left.values()]
-        tell(f"{task}: chosen {', '.join(map(str, chosen))}.")
+        on_message(f"{task}: chosen {', '.join(map(str, chosen))}.")
         others = [condition for condition in conditions if not condition.has_weight]
         tested = list(dict.fromkeys([Condition(UNGUIDED), *others, *chosen]))
         seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + test_episodes)
@@ -157,7 +157,7 @@ def halving(candidates: int, episodes: int) -> list[int]:
 
 
 def _write(file: Path, tuned: Tuned, task: str, training: str) -> None:
-    found = {
+    results = {
         "task": task,
         "training": training,
         "chosen": [condition.label for condition in tuned.chosen],
@@ -169,4 +169,4 @@ def _write(file: Path, tuned: Tuned, task: str, training: str) -> None:
             for each in tuned.rounds
         ],
     }
-    replace_file(file, lambda path: path.write_text(json.dumps(found, indent=2) + "\n"))
+    replace_file(file, lambda path: path.write_text(json.dumps(results, indent=2) + "\n"))

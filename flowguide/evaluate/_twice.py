@@ -8,9 +8,9 @@ from ._group import Slot
 
 DOUBT = (
     "An episode does not follow from its seed: played twice, {key} gave {first} and {second}. So "
-    "episodes are no pairs, and results depend on the number of workers. Running statistics in a "
-    "wrapper do that, a generator that reset(seed=...) does not seed, or a machine that rounds in "
-    "more ways than one."
+    "episodes are no pairs, and results depend on how many environments play at a time. Running "
+    "statistics in a wrapper do that, a generator that reset(seed=...) does not seed, or a machine "
+    "that rounds in more ways than one."
 )
 
 
@@ -27,25 +27,25 @@ class Twice:
     - `doubt`: a sentence, once both have been played and differ; else None.
     """
 
-    def __init__(self, queue: deque[Slot], workers: int):
+    def __init__(self, queue: deque[Slot], num_envs: int):
         self.doubt: str | None = None
         self._first: Slot | None = None
         self._again: Slot | None = None
-        self._found: list[tuple[Episode, int]] = []
+        self._outcomes: list[tuple[Episode, int]] = []
         # A single episode has no partner that it could be paired with.
         if len(queue) > 1:
             self._first = queue[0]
             self._again = dataclasses.replace(queue[0])
             # Its environment has played another one by then, on whose traces it may depend. If
             # there are many, more are to come, so that nobody waits for it alone.
-            queue.insert(max(len(queue) // 2, min(workers, len(queue))), self._again)
+            queue.insert(max(len(queue) // 2, min(num_envs, len(queue))), self._again)
 
     def is_counted(self, slot: Slot, episode: Episode) -> bool:
         """Looks at an episode that ended, and says whether it is a result."""
         if slot is self._first or slot is self._again:
-            self._found.append((episode, slot.last))
-            if len(self._found) == 2:
-                self._compare(*self._found)
+            self._outcomes.append((episode, slot.last))
+            if len(self._outcomes) == 2:
+                self._compare(*self._outcomes)
         return slot is not self._again
 
     def _compare(self, one: tuple[Episode, int], other: tuple[Episode, int]) -> None:

@@ -28,7 +28,7 @@ def critic_ensemble(
     - `num_members`: K, at least 1.
     - `observation_size`, `action_shape`, `hidden`, `noisy`, `compute_dtype`: as for `CriticMLP`.
     - `reduction`: as for `flowguide.Ensemble`.
-    - `stacked`: stack the members along a leading axis and evaluate them under one `vmap`, a
+    - `stacked`: stack the members along a leading axis and call them under one `vmap`, a
         batched product a layer. For few members on a CPU `False` is faster, since XLA runs separate
         products side by side: with two of 256x3, an IQL update takes a fifth less time.
     - `key`: split for the members.

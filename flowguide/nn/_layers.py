@@ -5,7 +5,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 # Two layers that equinox has too, in a form that XLA's CPU backend runs faster than
 # `eqx.nn.Linear` (which stores its weight transposed) and `eqx.nn.LayerNorm` (which takes two
-# passes): an MLP of 256x3 at batch 256 takes 24% less time to train and 19% less to evaluate.
+# passes): an MLP of 256x3 at batch 256 takes 24% less time to train and 19% less to call.
 # `benchmarks/layers.py` measures it.
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._checks import as_positive_int, as_shape, shown
+from .._checks import as_positive_int, as_shape, described
 from .._pytree import PyTree
 from ._mlp import MLP
 from ._time import sinusoidal_embedding
@@ -73,7 +73,8 @@ class VelocityMLP(eqx.Module):
             if not isinstance(observation, tuple):
                 raise ValueError(
                     "A VelocityMLP with labels is asked about (observation, label), and got the "
-                    f"observation {shown(observation)}: flowguide.ClassifierFreeVelocity adds them."
+                    f"observation {described(observation)}: "
+                    "flowguide.ClassifierFreeVelocity adds them."
                 )
             observation, number = observation
             # All zeros for -1.
@@ -128,7 +129,8 @@ class CriticMLP(eqx.Module):
             if not isinstance(observation, tuple):
                 raise ValueError(
                     "A noisy CriticMLP is asked about ((observation, t), action), and got the "
-                    f"observation {shown(observation)}: flowguide.NoiseConditionedCritic adds t."
+                    f"observation {described(observation)}: "
+                    "flowguide.NoiseConditionedCritic adds t."
                 )
             observation, t = observation
             time = [sinusoidal_embedding(t, TIME_SIZE)]

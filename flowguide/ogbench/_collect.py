@@ -73,7 +73,7 @@ def collect(
         alone_with(file, "collecting into"),
         # Closed at once, also on Ctrl-C: else Python would play all episodes before it exits.
         closing(_in_processes(play, total, min(workers, total))) as played,
-        progress_bar("episodes", shown=progress) as bar,
+        progress_bar("episodes", enabled=progress) as bar,
     ):
         task = bar.add_task(dataset, total=total, note="")
         for episode in played:

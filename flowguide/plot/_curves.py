@@ -26,11 +26,11 @@ def draw_curves(axes: Any, points: Points, unit: str, styles: Styles) -> None:
     - `unit`: of the weights.
     - `styles`: colours and markers.
     """
-    shown = {c: x for c, x in points.items() if styles.has(c) and x is not None}
+    drawn = {c: x for c, x in points.items() if styles.has(c) and x is not None}
     curves: dict[str, list[Condition]] = {}
-    for condition in sorted(shown):
+    for condition in sorted(drawn):
         if not condition.has_weight:
-            _draw_band(axes, shown[condition], condition, styles)
+            _draw_band(axes, drawn[condition], condition, styles)
         elif condition.unit == unit:
             curves.setdefault(condition.curve, []).append(condition)
     weights = {c: c.weight or 0.0 for several in curves.values() for c in several}
@@ -38,39 +38,39 @@ def draw_curves(axes: Any, points: Points, unit: str, styles: Styles) -> None:
     for i, several in enumerate(curves.values()):
         # Side by side, so that the intervals of one weight do not hide each other.
         shift = 1.03 ** (i - (len(curves) - 1) / 2) if is_log else 1.0
-        found = [shown[c] for c in several]
-        _draw_curve(axes, [weights[c] * shift for c in several], found, several[0], styles)
+        intervals = [drawn[c] for c in several]
+        _draw_curve(axes, [weights[c] * shift for c in several], intervals, several[0], styles)
     scale_weights(axes, sorted(set(weights.values())))
     axes.set_xlabel(axis_name(unit))
 
 
-def _draw_band(axes: Any, found: Interval, condition: Condition, styles: Styles) -> None:
+def _draw_band(axes: Any, interval: Interval, condition: Condition, styles: Styles) -> None:
     color, label = styles.color(condition), condition.label
     axes.axhline(
-        found.value,
+        interval.value,
         color=color,
         linestyle=styles.dashes(condition),
         linewidth=1.4,
         label=label,
         zorder=1,
     )
-    axes.axhspan(found.low, found.high, color=color, alpha=0.10, linewidth=0, zorder=0)
+    axes.axhspan(interval.low, interval.high, color=color, alpha=0.10, linewidth=0, zorder=0)
 
 
 def _draw_curve(
-    axes: Any, xs: Sequence[float], found: Sequence[Any], condition: Condition, styles: Styles
+    axes: Any, xs: Sequence[float], intervals: Sequence[Any], condition: Condition, styles: Styles
 ) -> None:
     color, label, dashes = styles.color(condition), condition.curve, styles.dashes(condition)
-    values = [x.value for x in found]
+    values = [x.value for x in intervals]
     if len(xs) > _MAX_CAPS:
         axes.plot(xs, values, color=color, linestyle=dashes, linewidth=1.6, label=label)
-        low, high = [x.low for x in found], [x.high for x in found]
+        low, high = [x.low for x in intervals], [x.high for x in intervals]
         axes.fill_between(xs, low, high, color=color, alpha=0.12, linewidth=0)
         return
     axes.errorbar(
         xs,
         values,
-        errors_of(found),
+        errors_of(intervals),
         color=color,
         marker=styles.marker(condition),
         markerfacecolor=color if styles.is_filled(condition) else "white",

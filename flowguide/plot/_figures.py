@@ -44,7 +44,7 @@ def add_title(figure: Any, title: str, below: str) -> None:
     **Arguments:**
 
     - `figure`: matplotlib's.
-    - `title`: what is shown.
+    - `title`: what the figure shows.
     - `below`: counts and kinds of intervals.
     """
     figure.suptitle(f"{title}\n{below}", fontsize=10, x=0.01, ha="left")
@@ -58,13 +58,13 @@ def add_legend(figure: Any, panels: Iterable[Any]) -> None:
     - `figure`: matplotlib's.
     - `panels`: its axes.
     """
-    found: dict[str, Any] = {}
+    handles: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if found:
+            handles.setdefault(label, handle)
+    if handles:
         figure.legend(
-            found.values(), found.keys(), loc="outside right center", fontsize=8, frameon=False
+            handles.values(), handles.keys(), loc="outside right center", fontsize=8, frameon=False
         )
 
 
@@ -89,8 +89,8 @@ def episodes_each(counts: Iterable[int], things: str = "episodes") -> str:
     - `counts`: of what is drawn.
     - `things`: what is counted.
     """
-    found = sorted(set(counts))
-    if not found:
+    different = sorted(set(counts))
+    if not different:
         return f"no {things}"
-    number = f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"
+    number = f"{different[0]}" if len(different) == 1 else f"{different[0]} to {different[-1]}"
     return f"{number} {things} each"

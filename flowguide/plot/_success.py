@@ -26,17 +26,17 @@ def plot_success(episodes: Sequence[Episode], file: str | os.PathLike, title: st
     - `file`: where the picture goes.
     - `title`: above it, such as the task.
     """
-    found = summarise(episodes)
-    units = units_of(found) or ["raw"]
+    rates = summarise(episodes)
+    units = units_of(rates) or ["raw"]
     figure = new_figure(2.4 + 4.8 * len(units), 4.4)
     panels = figure.subplots(1, len(units), sharey=True, squeeze=False)[0]
-    styles = Styles(found)
+    styles = Styles(rates)
     for axes, unit in zip(panels, units, strict=True):
-        draw_curves(axes, found, unit, styles)
+        draw_curves(axes, rates, unit, styles)
         finish_axes(axes, is_rate=True)
     panels[0].set_ylabel("success rate")
     add_legend(figure, panels)
-    counts = episodes_each(rate.count for rate in found.values())
+    counts = episodes_each(rate.count for rate in rates.values())
     add_title(figure, title, f"{counts}, 95% Wilson intervals")
     figure.savefig(file)
 

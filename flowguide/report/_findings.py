@@ -95,9 +95,9 @@ def find(results: Results) -> Findings:
 
 def _doubts(episodes: Sequence[Episode]) -> list[str]:
     counts = Counter(doubt for episode in episodes for doubt in episode.doubts)
-    found = [f"Of {count:,} episodes: {doubt}" for doubt, count in counts.items()]
+    sentences = [f"Of {count:,} episodes: {doubt}" for doubt, count in counts.items()]
     note = versions_note(episodes, _usual_versions(episodes))
-    return found if note is None else [*found, note]
+    return sentences if note is None else [*sentences, note]
 
 
 def _usual_versions(episodes: Sequence[Episode]) -> dict[str, str | None]:
@@ -111,7 +111,7 @@ def _over_tasks(compared: Sequence[Compared], tuned: Sequence[TunedFolder]) -> l
     together: dict[tuple[str, Kind], list[Compared]] = {}
     for each in compared:
         together.setdefault((each.group.training, each.group.kind), []).append(each)
-    found = []
+    several_tasks = []
     for (training, kind), several in together.items():
         if len(several) < 2:
             continue
@@ -122,8 +122,8 @@ def _over_tasks(compared: Sequence[Compared], tuned: Sequence[TunedFolder]) -> l
 
         tasks = tuple(each.group.task for each in several)
         overall, left_out = _overall(several, name)
-        found.append(Tasks(training, kind, tasks, overall, left_out))
-    return found
+        several_tasks.append(Tasks(training, kind, tasks, overall, left_out))
+    return several_tasks
 
 
 def _overall(
@@ -136,7 +136,7 @@ def _overall(
         for row in each.rows:
             called = name(row.condition, each.group.task)
             conditions.setdefault(called, row.condition)
-            by_seed = {seed: found.rate for seed, found in row.by_seed.items()}
+            by_seed = {seed: success.rate for seed, success in row.by_seed.items()}
             scores.setdefault(called, {})[each.group.task] = by_seed
     complete = {
         called: by_task
@@ -144,14 +144,14 @@ def _overall(
         if len(by_task) == len(several) and min(map(len, by_task.values())) > 1
     }
     baseline = complete.get(UNGUIDED)
-    found = []
+    rows = []
     for called, by_task in complete.items():
         difference = None
         if baseline is not None and called != UNGUIDED and _runs(by_task) == _runs(baseline):
             difference = interquartile_difference(_in_order(by_task), _in_order(baseline))
         iqm = interquartile_mean(_in_order(by_task))
-        found.append(Overall(conditions[called], called, iqm, difference))
-    return found, len(scores) - len(complete)
+        rows.append(Overall(conditions[called], called, iqm, difference))
+    return rows, len(scores) - len(complete)
 
 
 def _runs(by_task: dict[str, dict[int, float]]) -> dict[str, list[int]]:

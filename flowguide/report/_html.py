@@ -104,31 +104,31 @@ def _table(table: Table, *, is_words: bool) -> str:
         kind = f' class="{marked}"' if marked else ""
         rows.append(f'<tr{kind}><th scope="row">{escape(first)}</th>{cells}</tr>')
     kind = ' class="words"' if is_words else ""
-    found = [f"<h2>{escape(table.title)}</h2>"]
+    parts = [f"<h2>{escape(table.title)}</h2>"]
     if rows:
         # Reachable by the keyboard, because it scrolls.
-        found.append(
+        parts.append(
             f'<div class="box" tabindex="0" role="region" aria-label="{escape(table.title)}">'
             f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         )
-    found += [f'<p class="note">{escape(note)}</p>' for note in table.notes]
-    return "\n".join(found)
+    parts += [f'<p class="note">{escape(note)}</p>' for note in table.notes]
+    return "\n".join(parts)
 
 
 def _pictures(pictures: Sequence[Picture], images: dict[str, bytes]) -> str:
     if not pictures:
         return ""
-    found = []
+    parts = []
     for picture in pictures:
         caption = f"{picture.caption} {picture.left_out}".strip()
         width, height = picture.figure.get_size_inches()
         kind = ' class="wide"' if width > WIDE * height else ""
-        found.append(
+        parts.append(
             f'<figure{kind}><div class="picture"><img alt="{escape(picture.caption)}" '
             f'src="{_uri("png", images[picture.name])}"></div>'
             f"<figcaption>{escape(caption)}</figcaption></figure>"
         )
-    return f'<div class="figures">{"".join(found)}</div>'
+    return f'<div class="figures">{"".join(parts)}</div>'
 
 
 def _video(file: Path) -> str:

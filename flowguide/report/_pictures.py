@@ -4,11 +4,11 @@ from .._results.compare import Comparison
 from .._results.conditions import units_of
 from .._system.files import as_file_name
 from ..plot import Styles
-from ._figure_changes import draw_changes, draw_weights
-from ._figure_compute import compute_picture
-from ._figure_tasks import draw_conditions, draw_iqm, draw_tasks, draw_tuned, short
 from ._findings import Compared, Findings, Tasks
 from ._picture import Picture
+from ._picture_changes import draw_changes, draw_weights
+from ._picture_compute import compute_picture
+from ._picture_tasks import draw_conditions, draw_iqm, draw_tasks, draw_tuned, short
 from ._sections import Key
 
 
@@ -18,21 +18,21 @@ def pictures(findings: Findings) -> dict[Key, list[Picture]]:
     everything += [row.condition for _, rows in findings.tuned for row in rows]
     # One colour for a method throughout.
     styles = Styles(everything)
-    found: dict[Key, list[Picture | None]] = {}
+    pictures: dict[Key, list[Picture | None]] = {}
     for tasks in findings.tasks:
-        found["", tasks.training, tasks.kind] = _of_tasks(findings, tasks, styles)
+        pictures["", tasks.training, tasks.kind] = _of_tasks(findings, tasks, styles)
     for tuned, validation in findings.tuned:
         name = _file_name(tuned.task, tuned.training)
         title = _title(tuned.task, tuned.training)
         test = next(each.rows for each in findings.compared if each.group is tuned.test)
-        found[tuned.task, tuned.training, "tuned"] = [
+        pictures[tuned.task, tuned.training, "tuned"] = [
             draw_tuned(f"{name}tuned", title, tuned, validation, test),
             *_of_weights(f"{name}validation_", f"{title}, validation", validation, styles),
         ]
     for each in findings.compared:
         group = each.group
-        found[group.task, group.training, group.kind] = _of_task(each, styles)
-    return {key: [p for p in several if p is not None] for key, several in found.items()}
+        pictures[group.task, group.training, group.kind] = _of_task(each, styles)
+    return {key: [p for p in several if p is not None] for key, several in pictures.items()}
 
 
 def _of_task(compared: Compared, styles: Styles) -> list[Picture | None]:

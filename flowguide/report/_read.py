@@ -89,8 +89,8 @@ def read_results(files: Iterable[str | os.PathLike]) -> Results:
     duplicates = 0
     for path in paths:
         if path.is_dir():
-            found, repeated = _read_tuned(path)
-            tuned.append(found)
+            folder, repeated = _read_tuned(path)
+            tuned.append(folder)
             duplicates += repeated
         else:
             played += _read(path)
@@ -136,10 +136,10 @@ def _read_tuned(folder: Path) -> tuple[TunedFolder, int]:
     return TunedFolder(task, training, chosen, rounds, validation, group), first + second
 
 
-def _chosen(found: Sequence[Any], validation: Sequence[Episode]) -> list[Condition]:
+def _chosen(labels: Sequence[Any], validation: Sequence[Episode]) -> list[Condition]:
     """The conditions of labels; flowguide 0.1.0 wrote whole conditions."""
     conditions = {episode.condition.label: episode.condition for episode in validation}
-    return [conditions[each] if isinstance(each, str) else condition_from(each) for each in found]
+    return [conditions[each] if isinstance(each, str) else condition_from(each) for each in labels]
 
 
 def _check_tuned(tuned: Sequence[TunedFolder]) -> None:
@@ -163,17 +163,17 @@ def _check_tuned(tuned: Sequence[TunedFolder]) -> None:
 
 
 def _grouped(episodes: Sequence[Episode]) -> list[Group]:
-    found: dict[tuple[str, str], list[Episode]] = {}
+    groups: dict[tuple[str, str], list[Episode]] = {}
     for episode in episodes:
-        found.setdefault((episode.task, episode.training), []).append(episode)
-    return [Group(task, training, "played", each) for (task, training), each in found.items()]
+        groups.setdefault((episode.task, episode.training), []).append(episode)
+    return [Group(task, training, "played", each) for (task, training), each in groups.items()]
 
 
 def _once(episodes: Sequence[Episode], where: str) -> tuple[list[Episode], int]:
     """The episodes without repetitions, and how many there were."""
-    found: dict[Any, Episode] = {}
+    kept: dict[Any, Episode] = {}
     for episode in episodes:
-        first = found.setdefault(episode.key, episode)
+        first = kept.setdefault(episode.key, episode)
         if first is not episode and _outcome(first) != _outcome(episode):
             raise ValueError(
                 f"{where}: two outcomes of one episode (task {episode.task!r}, training "
@@ -183,8 +183,8 @@ def _once(episodes: Sequence[Episode], where: str) -> tuple[list[Episode], int]:
             )
         if set(episode.doubts) - set(first.doubts):
             doubts = tuple(dict.fromkeys((*first.doubts, *episode.doubts)))
-            found[episode.key] = dataclasses.replace(first, doubts=doubts)
-    return list(found.values()), len(episodes) - len(found)
+            kept[episode.key] = dataclasses.replace(first, doubts=doubts)
+    return list(kept.values()), len(episodes) - len(kept)
 
 
 def _outcome(episode: Episode) -> str:
@@ -217,24 +217,24 @@ def _check_same_agents(episodes: Sequence[Episode]) -> None:
             # Each training seed may have measured from observations of its own.
             alike = without_hashes(e.guidance)
             guidances.setdefault((e.task, e.training, "", label), set()).add(alike)
-    for (task, training, seed), found in models.items():
-        if len(found) > 1:
+    for (task, training, seed), different in models.items():
+        if len(different) > 1:
             raise ValueError(
                 f"Task {task!r}, training {training!r}, training seed {seed} was played by "
-                f"{len(found)} models: {sorted(found)}. Report them apart, or name their "
+                f"{len(different)} models: {sorted(different)}. Report them apart, or name their "
                 "--training differently."
             )
-    for (task, training), found in rules.items():
-        if len(found) > 1:
+    for (task, training), different in rules.items():
+        if len(different) > 1:
             raise ValueError(
-                f"Task {task!r}, training {training!r} was played by {len(found)} sets of rules "
-                "(--replan, --max-episode-steps, --success-at, --rescale): "
-                f"{' and '.join(sorted(found))}. Such episodes are no pairs. Report them apart."
+                f"Task {task!r}, training {training!r} was played by {len(different)} sets of "
+                "rules (--replan, --max-episode-steps, --success-at, --rescale): "
+                f"{' and '.join(sorted(different))}. Such episodes are no pairs. Report them apart."
             )
-    for (task, training, seed, label), found in guidances.items():
-        if len(found) > 1:
+    for (task, training, seed, label), different in guidances.items():
+        if len(different) > 1:
             raise ValueError(
                 f"Task {task!r}, training {training!r}{seed}: the label {label!r} stands for "
-                f"{len(found)} guidances: {sorted(found)}. Report them apart, or name them "
+                f"{len(different)} guidances: {sorted(different)}. Report them apart, or name them "
                 "differently."
             )

@@ -30,10 +30,10 @@ def report(
     files: Iterable[str | os.PathLike],
     out: str | os.PathLike,
     *,
-    tell: Callable[[str], Any] = print,
+    on_message: Callable[[str], Any] = print,
     on_table: Callable[[Table], Any] | None = None,
 ) -> Path:
-    """Writes what was found in results files: tables, pictures, a page, and all numbers.
+    """Writes what results files say: tables, pictures, a page, and all numbers.
 
     `out` gets `report.html`, which needs nothing but itself; `report.md` with the same tables;
     `summary.json` with all numbers; and the pictures as PNG. Videos in `out/videos` go into the
@@ -44,9 +44,9 @@ def report(
     **Arguments:**
 
     - `files`: JSON Lines of episodes, and folders of `flowguide tune`. Tasks and trainings in them
-        are told apart; the same line twice counts once.
+        are distinguished; the same line twice counts once.
     - `out`: the folder; made if missing. What it holds of an earlier report is replaced.
-    - `tell`: called with each sentence that is to be shown.
+    - `on_message`: called with each sentence for the user.
     - `on_table`: called with each table, before anything is written.
 
     **Returns:**
@@ -59,11 +59,11 @@ def report(
     two outcomes, two models or two guidances under one name; `FileNotFoundError` for a file that is
     not there.
     """
-    found = read_report(files)
+    contents = read_report(files)
     if on_table is not None:
-        for section in found[1]:
+        for section in contents[1]:
             on_table(section.table)
-    return write_report(found, out, tell=tell)
+    return write_report(contents, out, on_message=on_message)
 
 
 def read_report(files: Iterable[str | os.PathLike]) -> tuple[Findings, list[Section]]:
@@ -73,13 +73,13 @@ def read_report(files: Iterable[str | os.PathLike]) -> tuple[Findings, list[Sect
 
 
 def write_report(
-    found: tuple[Findings, Sequence[Section]],
+    contents: tuple[Findings, Sequence[Section]],
     out: str | os.PathLike,
     *,
-    tell: Callable[[str], Any] = print,
+    on_message: Callable[[str], Any] = print,
 ) -> Path:
-    """Writes what `read_report` found; the rest is as in `report`."""
-    findings, parts = found
+    """Writes what `read_report` returned; the rest is as in `report`."""
+    findings, parts = contents
     out = Path(out).expanduser()
     out.mkdir(parents=True, exist_ok=True)
     drawn = pictures(findings)
@@ -91,10 +91,10 @@ def write_report(
         if picture.left_out:
             left_out.setdefault(picture.left_out, []).append(f"{picture.name}.png")
     for text, names in left_out.items():
-        tell(f"{text} In {', '.join(names)}.")
+        on_message(f"{text} In {', '.join(names)}.")
     title, introduction = _introduction(findings)
     for text in introduction[1:]:
-        tell(text)
+        on_message(text)
     _write(out / MARKDOWN_FILE, _markdown(title, introduction, parts, drawn).encode())
     summary = (
         json.dumps(_summary(findings, parts, sorted(images)), indent=1, allow_nan=False) + "\n"
@@ -104,7 +104,7 @@ def write_report(
     footer = f"flowguide {versions()['flowguide']}"
     text = page(title, introduction, parts, drawn, images, videos, footer)
     _write(out / HTML_FILE, text.encode())
-    tell(
+    on_message(
         f"Wrote {out / HTML_FILE}, {MARKDOWN_FILE}, {SUMMARY_FILE} and "
         f"{_things(len(images), 'picture')}."
     )

@@ -18,7 +18,7 @@ Key = tuple[str, str, str]
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of a report: a table, and the key of the figures that belong to it."""
+    """A part of a report: a table, and the key of the pictures that belong to it."""
 
     key: Key
     table: Table
@@ -26,18 +26,18 @@ class Section:
 
 def sections(findings: Findings) -> list[Section]:
     """The tables of a report: over tasks, tuned, each task, what was played, errors."""
-    found = [Section(("", each.training, each.kind), _tasks_table(each)) for each in findings.tasks]
+    parts = [Section(("", each.training, each.kind), _tasks_table(each)) for each in findings.tasks]
     rows = {_key(each.group): each.rows for each in findings.compared}
     for tuned, validation in findings.tuned:
         key = _key(tuned.test)
-        found.append(Section((*key[:2], "tuned"), _tuned_table(tuned, validation, rows[key])))
-    found += [Section(_key(each.group), _task_table(each)) for each in findings.compared]
+        parts.append(Section((*key[:2], "tuned"), _tuned_table(tuned, validation, rows[key])))
+    parts += [Section(_key(each.group), _task_table(each)) for each in findings.compared]
     played = _played_table(findings)
     if played.rows:
-        found.append(Section(("", "", "guidances"), played))
+        parts.append(Section(("", "", "guidances"), played))
     if findings.errors:
-        found.append(Section(("", "", "errors"), _errors_table(findings)))
-    return found
+        parts.append(Section(("", "", "errors"), _errors_table(findings)))
+    return parts
 
 
 def _key(group: Group) -> Key:
@@ -54,40 +54,40 @@ def heading(task: str, training: str, kind: str) -> str:
 
 def _task_table(compared: Compared) -> Table:
     rows = compared.rows
-    told = any(row.success for row in rows)
+    has_success = any(row.success for row in rows)
     with_errors = any(row.errors for row in rows)
     columns = ["condition", "episodes"]
     columns += ["errors"] if with_errors else []
-    columns += ["success", "difference to unguided"] if told else []
-    columns += ["pairs", "gained", "lost", "mean return"] if told else ["mean return"]
-    columns += [] if told else ["difference to unguided", "pairs"]
+    columns += ["success", "difference to unguided"] if has_success else []
+    columns += ["pairs", "gained", "lost", "mean return"] if has_success else ["mean return"]
+    columns += [] if has_success else ["difference to unguided", "pairs"]
 
     def cells(row: Comparison) -> tuple[str, ...]:
-        found = [str(row.condition), number(row.episodes)]
-        found += [number(row.errors)] if with_errors else []
+        texts = [str(row.condition), number(row.episodes)]
+        texts += [number(row.errors)] if with_errors else []
         pairs = number(row.pairs if row.condition != Condition() else None)
-        if told:
-            found += [rate(row.success), change(row.difference), pairs]
-            found += [number(row.gained), number(row.lost), amount(row.episode_return)]
+        if has_success:
+            texts += [rate(row.success), change(row.difference), pairs]
+            texts += [number(row.gained), number(row.lost), amount(row.episode_return)]
         else:
-            found += [amount(row.episode_return), amount(row.return_difference, "+"), pairs]
-        return tuple(found)
+            texts += [amount(row.episode_return), amount(row.return_difference, "+"), pairs]
+        return tuple(texts)
 
-    differences = [row.difference if told else row.return_difference for row in rows]
+    differences = [row.difference if has_success else row.return_difference for row in rows]
     return Table(
         heading(*_key(compared.group)),
         tuple(columns),
         [cells(row) for row in rows],
-        tuple(mark(found) for found in differences),
-        tuple(_task_notes(compared, told)),
+        tuple(mark(difference) for difference in differences),
+        tuple(_task_notes(compared, has_success)),
     )
 
 
-def _task_notes(compared: Compared, told: bool) -> list[str]:
+def _task_notes(compared: Compared, has_success: bool) -> list[str]:
     rows = compared.rows
     seeds = sorted({seed for row in rows for seed in row.train_seeds})
     notes = []
-    if told:
+    if has_success:
         notes.append(
             "Success with 95% Wilson intervals, differences and returns with 95% bootstrap "
             f"intervals over episode seeds: for training {_seeds(seeds)}, and not for others."
@@ -97,10 +97,10 @@ def _task_notes(compared: Compared, told: bool) -> list[str]:
             "The environment does not tell success, only returns: with 95% bootstrap intervals "
             f"over episode seeds, for training {_seeds(seeds)}, and not for others."
         )
-    judged = [row.difference if told else row.return_difference for row in rows]
-    judged = [found for found in judged if found is not None]
+    judged = [row.difference if has_success else row.return_difference for row in rows]
+    judged = [difference for difference in judged if difference is not None]
     if judged:
-        marks = [mark(found) for found in judged]
+        marks = [mark(difference) for difference in judged]
         notes.append(
             f"Of {_conditions(len(judged))}, {marks.count('better')} better than unguided, "
             f"{marks.count('worse')} worse, {marks.count('')} not to be told from it: the interval "
@@ -132,12 +132,12 @@ def _unpaired(rows: Sequence[Comparison]) -> list[str]:
     missing = [f"{row.condition} ({row.unpaired})" for row in rows if row.unpaired]
     if not missing:
         return []
-    shown = ", ".join(missing[:SHOWN_NAMES])
+    listed = ", ".join(missing[:SHOWN_NAMES])
     if len(missing) > SHOWN_NAMES:
-        shown += f" and {len(missing) - SHOWN_NAMES} more"
+        listed += f" and {len(missing) - SHOWN_NAMES} more"
     return [
         "Episodes without an unguided partner of the same training and episode seed, left out of "
-        f"the differences: {shown}."
+        f"the differences: {listed}."
     ]
 
 
@@ -151,7 +151,7 @@ def _tuned_table(
 ) -> Table:
     before = {row.condition: row for row in validation}
     after = {row.condition: row for row in rows}
-    told = any(row.success for row in rows)
+    has_success = any(row.success for row in rows)
     order = [
         *(condition for condition in after if not condition.has_weight),
         *(condition for condition in tuned.chosen if condition.has_weight),
@@ -160,23 +160,28 @@ def _tuned_table(
     def of(row: Comparison | None) -> list[str]:
         if row is None:
             return ["-", "-"]
-        return [number(row.episodes), rate(row.success) if told else amount(row.episode_return)]
+        return [
+            number(row.episodes),
+            rate(row.success) if has_success else amount(row.episode_return),
+        ]
 
     def cells(condition: Condition) -> tuple[str, ...]:
         row = after.get(condition)
-        found = [str(condition), *of(before.get(condition)), *of(row)]
+        texts = [str(condition), *of(before.get(condition)), *of(row)]
         if row is None:
-            return (*found, *["-"] * (3 if told else 1))
-        if not told:
-            return (*found, amount(row.return_difference, "+"))
-        return (*found, change(row.difference), number(row.gained), number(row.lost))
+            return (*texts, *["-"] * (3 if has_success else 1))
+        if not has_success:
+            return (*texts, amount(row.return_difference, "+"))
+        return (*texts, change(row.difference), number(row.gained), number(row.lost))
 
-    name = "success" if told else "return"
+    name = "success" if has_success else "return"
     columns = ["chosen", "validation episodes", f"validation {name} (optimistic)"]
     columns += ["test episodes", f"test {name}", "test difference to unguided"]
-    columns += ["gained", "lost"] if told else []
-    found = [after.get(condition) for condition in order]
-    differences = [row and (row.difference if told else row.return_difference) for row in found]
+    columns += ["gained", "lost"] if has_success else []
+    after_rows = [after.get(condition) for condition in order]
+    differences = [
+        row and (row.difference if has_success else row.return_difference) for row in after_rows
+    ]
     rounds = ", ".join(
         f"{_conditions(count)} with {episodes} episodes each" for count, episodes in tuned.rounds
     )
@@ -184,7 +189,7 @@ def _tuned_table(
         f"Honest weights: {heading(tuned.task, tuned.training, '')}",
         tuple(columns),
         [cells(condition) for condition in order],
-        tuple(mark(found) for found in differences),
+        tuple(mark(difference) for difference in differences),
         (
             f"Weights were chosen on validation episodes, by successive halving: {rounds}. The "
             "validation number of a chosen weight is the largest of several, so it is too good; "
@@ -256,7 +261,7 @@ def _errors_table(findings: Findings) -> Table:
     notes = ["They are counted here and left out of every number."]
     if len(errors) > SHOWN_ERRORS:
         notes.append(f"The first {SHOWN_ERRORS} are shown; summary.json has all.")
-    shown = errors[:SHOWN_ERRORS]
+    listed = errors[:SHOWN_ERRORS]
     return Table(
         f"Episodes that ended in an error: {len(errors)}",
         ("task", "training", "condition", "training seed", "episode seed", "error"),
@@ -269,8 +274,8 @@ def _errors_table(findings: Findings) -> Table:
                 str(e.episode_seed),
                 " ".join((e.error or "").split()),
             )
-            for e in shown
+            for e in listed
         ],
-        tuple(mark(None) for _ in shown),
+        tuple(mark(None) for _ in listed),
         tuple(notes),
     )

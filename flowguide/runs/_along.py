@@ -14,7 +14,7 @@ def evaluate_along(
     state: TrainState,
     step: int,
     metrics: Metrics,
-    tell: Callable[[str], Any],
+    on_message: Callable[[str], Any],
 ) -> None:
     """Plays paired episodes with what has been learnt so far, and draws success along training."""
     from ..evaluate import Agent, cross, evaluate
@@ -48,16 +48,16 @@ def evaluate_along(
             finished=finished,
         )
         episodes = [*finished, *played]
-        found = summarise(episodes)
-        rates = {f"success/{condition}": rate.rate for condition, rate in found.items()}
+        successes = summarise(episodes)
+        rates = {f"success/{condition}": rate.rate for condition, rate in successes.items()}
         metrics.write(step, seed, {**rates, "episodes": float(settings.evaluate_episodes)})
-        shown = ", ".join(f"{condition} {rate}" for condition, rate in found.items())
-        tell(
+        listed = ", ".join(f"{condition} {rate}" for condition, rate in successes.items())
+        on_message(
             f"Update {step:,}, seed {seed}, success in {settings.evaluate_episodes} episodes with "
-            f"95% intervals: {shown}."
+            f"95% intervals: {listed}."
         )
         try:
             write_episodes(file, episodes)
             plot_along_training(folder.evaluations, folder.success_picture, settings.task)
         except OSError as error:
-            tell(f"The episodes of update {step:,} could not be written: {error}")
+            on_message(f"The episodes of update {step:,} could not be written: {error}")

@@ -18,24 +18,24 @@ class Checkpoints:
     """The last few states of a training run, through orbax.
 
     A checkpoint appears whole or not at all, and carries a hash of its arrays. One that cannot be
-    written, or is damaged, is said through `tell` and passed over; the run goes on.
+    written, or is damaged, is reported to `on_message` and passed over; the run goes on.
 
     **Arguments:**
 
     - `folder`: made if missing. Half-written checkpoints of a killed process are removed; damaged
         ones are moved into the folder of this name with `_damaged` behind it.
     - `keep`: how many to keep.
-    - `tell`: called with a sentence about each checkpoint that could not be used or written.
+    - `on_message`: called with a sentence about each checkpoint that could not be used or written.
     """
 
-    def __init__(self, folder: str | os.PathLike, *, keep: int, tell: Callable[[str], Any]):
+    def __init__(self, folder: str | os.PathLike, *, keep: int, on_message: Callable[[str], Any]):
         import orbax.checkpoint as ocp
 
         # Its warnings are about clusters and files that flowguide does not use.
         logging.getLogger("absl").setLevel(logging.ERROR)
         self.folder = Path(folder).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._tell = tell
+        self._on_message = on_message
         self._args = ocp.args
         options = ocp.CheckpointManagerOptions(
             max_to_keep=as_positive_int("keep", keep),
@@ -64,7 +64,7 @@ class Checkpoints:
         except Exception as error:  # Of which kind is up to the file system and to tensorstore.
             reason = _first_line(error)
         self._delete(step)
-        self._tell(
+        self._on_message(
             f"The checkpoint at update {step:,} could not be written to {self.folder}: {reason}. "
             f"{_last_good(before)} Training goes on."
         )
@@ -86,8 +86,8 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 about = self._read(step, about=self._args.JsonRestore())["about"]
-                arrays, wanted, found = {}, _described(expected), about["arrays"]
-                if found == wanted:
+                arrays, wanted, saved = {}, _described(expected), about["arrays"]
+                if saved == wanted:
                     arrays = self._read(step, state=self._args.StandardRestore(expected))["state"]
                     if hash_of({n: np.asarray(arrays[n]) for n in expected}) != about["sha256"]:
                         raise ValueError("its arrays do not have the hash written with them")
@@ -95,18 +95,18 @@ class Checkpoints:
                 if isinstance(error, (PermissionError, MemoryError)) or "EXHAUSTED" in str(error):
                     raise
                 self._move_aside(step)
-                self._tell(
+                self._on_message(
                     f"The checkpoint at update {step:,} in {self.folder} is damaged, and moved "
                     f"aside: {_first_line(error)}. {_last_good(self.latest)}"
                 )
                 continue
-            if found != wanted:
-                names = sorted(n for n in {*found, *wanted} if found.get(n) != wanted.get(n))
+            if saved != wanted:
+                names = sorted(n for n in {*saved, *wanted} if saved.get(n) != wanted.get(n))
                 raise ValueError(
                     f"The checkpoint at update {step:,} in {self.folder} is of another training "
-                    f"state: {names[0]!r} is {found.get(names[0])} there and "
+                    f"state: {names[0]!r} is {saved.get(names[0])} there and "
                     f"{wanted.get(names[0])} here ({len(names)} arrays differ). "
-                    f"{_cause(found, wanted)}"
+                    f"{_cause(saved, wanted)}"
                 )
             leaves, structure = jax.tree.flatten(like)
             restored = iter(arrays[name] for name in expected)
@@ -142,8 +142,8 @@ def _described(arrays: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"{x.dtype}{list(x.shape)}" for name, x in arrays.items()}
 
 
-def _cause(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
-    narrow = {k: v.replace("64", "32") for k, v in found.items()}
+def _cause(saved: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    narrow = {k: v.replace("64", "32") for k, v in saved.items()}
     if narrow == {k: v.replace("64", "32") for k, v in wanted.items()}:
         return "It was written with another jax_enable_x64 (JAX_ENABLE_X64) than this process has."
     return "Another version of flowguide may have written it."

@@ -37,10 +37,10 @@ def make_claim(
 
 
 def write_claim(
-    folder: RunFolder, claim: dict[str, Any], step: int, tell: Callable[[str], Any]
+    folder: RunFolder, claim: dict[str, Any], step: int, on_message: Callable[[str], Any]
 ) -> None:
     """Writes it beside the versions that train from `step` on."""
-    write_json(folder.settings_file, {**claim, **_versions(folder, step, tell)})
+    write_json(folder.settings_file, {**claim, **_versions(folder, step, on_message)})
 
 
 @contextlib.contextmanager
@@ -73,11 +73,11 @@ def check_same_run(folder: RunFolder, given: dict[str, Any], settings: Settings)
         free |= {"steps"}
     changed = [name for name in given if name not in free and earlier.get(name) != given[name]]
     if changed:
-        shown = ", ".join(
+        listed = ", ".join(
             f"{name} was {earlier.get(name)!r}, is {given[name]!r}" for name in changed
         )
         raise ValueError(
-            f"{folder.path} holds a run with other settings: {shown}. Choose "
+            f"{folder.path} holds a run with other settings: {listed}. Choose "
             "another --out, or delete the folder."
         )
     before, after = earlier["steps"], settings.steps
@@ -90,14 +90,14 @@ def check_same_run(folder: RunFolder, given: dict[str, Any], settings: Settings)
         )
 
 
-def _versions(folder: RunFolder, step: int, tell: Callable[[str], Any]) -> dict[str, Any]:
-    """The versions that train from here on, and those that trained up to here, which are told."""
+def _versions(folder: RunFolder, step: int, on_message: Callable[[str], Any]) -> dict[str, Any]:
+    """The versions that train from here on, and those that trained up to here."""
     earlier = folder.settings()
     before, now = earlier.get("versions", {}), versions()
     past = earlier.get("earlier_versions", [])
     differ = [f"{k} {before.get(k)}, now {v}" for k, v in now.items() if before.get(k) != v]
     if before and differ and step:
-        tell(
+        on_message(
             f"Warning: other versions trained the first {step:,} updates: {'; '.join(differ)}. The "
             "result is not the same, bit for bit, as that of one of them."
         )

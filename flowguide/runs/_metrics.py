@@ -25,7 +25,7 @@ class Metrics:
     - `step`: the number of updates done.
     - `trackers`: names of trackers that see every line too; each has to be installed.
     - `settings`: what the trackers record about the run.
-    - `tell`: called with a sentence when a line could not be written.
+    - `on_message`: called with a sentence when a line could not be written.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class Metrics:
         step: int,
         trackers: Sequence[Tracker] = (),
         settings: dict[str, Any],
-        tell: Callable[[str], Any],
+        on_message: Callable[[str], Any],
     ):
         self._file = file
-        self._tell = tell
+        self._on_message = on_message
         self._waiting: list[str] = []
         kept = [line for line in read_metrics(file) if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
@@ -53,7 +53,7 @@ class Metrics:
                 tracker.log(step, {f"seed_{seed}/{key}": value for key, value in values.items()})
             except Exception as error:  # Whatever a service raises; training outlives it.
                 del self._trackers[name]
-                self._tell(f"Tracking with {name} failed and was stopped: {error}")
+                self._on_message(f"Tracking with {name} failed and was stopped: {error}")
         size = self._file.stat().st_size if self._file.exists() else 0
         try:
             with self._file.open("a") as file:
@@ -63,7 +63,9 @@ class Metrics:
             # Half a line may be there: without it, the next attempt starts clean.
             with contextlib.suppress(OSError):
                 os.truncate(self._file, size)
-            self._tell(f"{self._file} could not be written: {error}. Its lines wait for the next.")
+            self._on_message(
+                f"{self._file} could not be written: {error}. Its lines wait for the next."
+            )
 
     def close(self) -> None:
         for tracker in self._trackers.values():

@@ -62,12 +62,12 @@ class Prepared:
         results = [result] if count == 1 else map(of_seed, range(count))
         return [
             (
-                make_policy(self.settings, found["policy"])
-                if "policy" in found
+                make_policy(self.settings, learnt["policy"])
+                if "policy" in learnt
                 else self.frozen.policy,
-                found.get("critic"),
+                learnt.get("critic"),
             )
-            for found in results
+            for learnt in results
         ]
 
     def some_observations(self) -> jax.Array:
@@ -79,7 +79,7 @@ class Prepared:
         return batches.get("policy", next(iter(batches.values()))).observation
 
 
-def prepare(settings: Settings, folder: RunFolder, tell: Callable[[str], Any]) -> Prepared:
+def prepare(settings: Settings, folder: RunFolder, on_message: Callable[[str], Any]) -> Prepared:
     """Loads what the settings name.
 
     **Raises:**
@@ -91,8 +91,8 @@ def prepare(settings: Settings, folder: RunFolder, tell: Callable[[str], Any]) -
         warnings.simplefilter("always", UserWarning)
         data = load_data(settings)
     for message in sorted({str(warning.message) for warning in caught}):
-        tell(f"Warning: {message}")
-    tell(describe(settings, data))
+        on_message(f"Warning: {message}")
+    on_message(describe(settings, data))
     check_frozen(settings, frozen, data.example)
     claim = make_claim(settings, folder, data.sha256, frozen.sha256)
     models = frozen.policy, frozen.critic

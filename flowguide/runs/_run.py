@@ -17,8 +17,8 @@ def run(
     settings: Settings,
     out: str | os.PathLike,
     *,
-    tell: Callable[[str], Any] = print,
-    shown: bool = True,
+    on_message: Callable[[str], Any] = print,
+    progress: bool = True,
 ) -> Path:
     """Trains what the settings say, into a folder. Called again, it goes on from what is there.
 
@@ -30,8 +30,8 @@ def run(
     - `settings`: everything that the result follows from.
     - `out`: the folder of the run. It gets `settings.json`, `metrics.jsonl`, `checkpoints/` and,
         for each seed, `seed_N/`, from where `flowguide.load(out)` takes policy and critic.
-    - `tell`: called with each sentence that is to be shown.
-    - `shown`: whether there is a progress bar.
+    - `on_message`: called with each sentence for the user.
+    - `progress`: whether there is a progress bar.
 
     **Returns:**
 
@@ -49,15 +49,17 @@ def run(
     folder = RunFolder(Path(out).expanduser())
     check_same_run(folder, settings.to_json(), settings)
     if is_finished(folder, settings):
-        tell(
+        on_message(
             f"{folder.path} is finished already: flowguide.load({str(folder.path)!r}) has its "
             "policy and critic."
         )
         return folder.path
-    prepared = prepare(settings, folder, tell)
+    prepared = prepare(settings, folder, on_message)
     folder.path.mkdir(parents=True, exist_ok=True)
     with alone_in(folder):
-        _write(prepared, folder, train_on(prepared, folder, tell=tell, shown=shown))
+        _write(
+            prepared, folder, train_on(prepared, folder, on_message=on_message, progress=progress)
+        )
     return folder.path
 
 

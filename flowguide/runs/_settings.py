@@ -213,11 +213,13 @@ def _check_numbers(settings: Settings) -> None:
         "clip_norm": (1e-30, float("inf"), "above 0"),
         "pessimism": (0, float("inf"), "at least 0"),
     }
-    for name, (low, high, shown) in ranges.items():
+    for name, (low, high, accepted) in ranges.items():
         value = getattr(settings, name)
         # Written so that NaN is refused too.
         if value is not None and not low <= value <= high:
-            raise ValueError(f"{name} must be {'in ' * (shown[0] in '([')}{shown}, got {value}.")
+            raise ValueError(
+                f"{name} must be {'in ' * (accepted[0] in '([')}{accepted}, got {value}."
+            )
     log_every = settings.log_every
     for name in ("checkpoint_every", "evaluate_every"):
         interval = getattr(settings, name)

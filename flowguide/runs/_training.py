@@ -24,7 +24,7 @@ from ._recipe import watched_losses
 
 
 def train_on(
-    prepared: Prepared, folder: RunFolder, *, tell: Callable[[str], Any], shown: bool
+    prepared: Prepared, folder: RunFolder, *, on_message: Callable[[str], Any], progress: bool
 ) -> TrainState:
     """Trains from the folder's last checkpoint to the end.
 
@@ -32,7 +32,7 @@ def train_on(
 
     - `prepared`: what is trained.
     - `folder`: this process's alone. It gets the settings, metrics and checkpoints.
-    - `tell`, `shown`: as in `run`.
+    - `on_message`, `progress`: as in `run`.
 
     **Returns:**
 
@@ -48,23 +48,25 @@ def train_on(
     with contextlib.ExitStack() as stack:
         if isinstance(prepared.data.train, SliceStream):
             stack.callback(prepared.data.train.close)
-        checkpoints = Checkpoints(folder.checkpoints, keep=settings.keep_checkpoints, tell=tell)
+        checkpoints = Checkpoints(
+            folder.checkpoints, keep=settings.keep_checkpoints, on_message=on_message
+        )
         stack.callback(checkpoints.close)
-        found = checkpoints.restore((state, jr.key_data(key)))
+        restored = checkpoints.restore((state, jr.key_data(key)))
         step = 0
-        if found is not None:
-            step, (state, _) = found
-            tell(f"Going on from the checkpoint at update {step:,}.")
-        write_claim(folder, prepared.claim, step, tell)
+        if restored is not None:
+            step, (state, _) = restored
+            on_message(f"Going on from the checkpoint at update {step:,}.")
+        write_claim(folder, prepared.claim, step, on_message)
         metrics = Metrics(
             folder.metrics_file,
             step=step,
             trackers=settings.track,
             settings=prepared.claim,
-            tell=tell,
+            on_message=on_message,
         )
         stack.callback(metrics.close)
-        bar = stack.enter_context(progress_bar("updates", shown=shown))
+        bar = stack.enter_context(progress_bar("updates", enabled=progress))
         task = bar.add_task("train", total=settings.steps, completed=step, note="")
         since = time.perf_counter(), step
 
@@ -77,7 +79,7 @@ def train_on(
         def on_stop(step: int, state: TrainState) -> None:
             nonlocal since
             if settings.evaluate_every and step % settings.evaluate_every == 0:
-                evaluate_along(prepared, folder, state, step, metrics, tell)
+                evaluate_along(prepared, folder, state, step, metrics, on_message)
             if step % settings.checkpoint_every == 0 or step == settings.steps:
                 _check_parameters(step, state)
                 checkpoints.save(step, (state, jr.key_data(key)))
@@ -113,8 +115,8 @@ def _write_metrics(metrics: Metrics, report: Report, seeds: list[int], speed: fl
     for index, seed in enumerate(seeds):
         values = {
             prefix + name: float(value if value.ndim == 0 else value[index])
-            for prefix, found in (("", report.losses), ("validation/", report.validation))
-            for name, value in found.items()
+            for prefix, losses in (("", report.losses), ("validation/", report.validation))
+            for name, value in losses.items()
         }
         metrics.write(report.step, seed, {**values, "updates_per_second": speed})
 

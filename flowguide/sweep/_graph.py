@@ -170,5 +170,5 @@ def _as_json(tables: Sequence[Crossing]) -> list[dict[str, Any]]:
 
 
 def _options(played: Evaluation | Tuning) -> dict[str, Any]:
-    names = ("replan", "max_episode_steps", "success_at", "rescale", "workers", "timeout")
+    names = ("replan", "max_episode_steps", "success_at", "rescale", "num_envs", "timeout")
     return {name: getattr(played, name) for name in names}

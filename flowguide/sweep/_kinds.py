@@ -107,7 +107,7 @@ def _guidances(runs: Sequence[Path], tables: Sequence[Arguments]) -> dict[str, A
 
 
 def _options(arguments: Arguments, cpus: int) -> Arguments:
-    from ..evaluate import WORKERS_PER_CORE
+    from ..evaluate import ENVS_PER_CORE
 
-    workers = arguments["options"]["workers"] or WORKERS_PER_CORE * cpus
-    return {**arguments["options"], "workers": workers}
+    num_envs = arguments["options"]["num_envs"] or ENVS_PER_CORE * cpus
+    return {**arguments["options"], "num_envs": num_envs}

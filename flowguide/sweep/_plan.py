@@ -23,7 +23,7 @@ class Evaluation:
 
     - `conditions`: what is compared: tables of methods and weights.
     - `episodes`: of each condition, task, training setting and training seed.
-    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`, `timeout`: as in
+    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `num_envs`, `timeout`: as in
         `flowguide.evaluate.evaluate`.
     """
 
@@ -33,7 +33,7 @@ class Evaluation:
     max_episode_steps: int | None = None
     success_at: Literal["end", "any"] = "end"
     rescale: bool = False
-    workers: int | None = None
+    num_envs: int | None = None
     timeout: float = 120.0
 
 
@@ -45,7 +45,7 @@ class Tuning:
 
     - `candidates`: what is chosen from: tables of methods and weights.
     - `validation_episodes`, `test_episodes`: to choose on and to report, of each training seed.
-    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `workers`, `timeout`: as in
+    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `num_envs`, `timeout`: as in
         `flowguide.evaluate.evaluate`.
     """
 
@@ -56,7 +56,7 @@ class Tuning:
     max_episode_steps: int | None = None
     success_at: Literal["end", "any"] = "end"
     rescale: bool = False
-    workers: int | None = None
+    num_envs: int | None = None
     timeout: float = 120.0
 
 
@@ -215,7 +215,7 @@ def _conditions(table: Any, key: str, where: str) -> tuple[Crossing, ...]:
 
 
 def _check_counts(record: Any, names: Sequence[str], where: str) -> None:
-    for name in (*names, "replan", "max_episode_steps", "workers"):
+    for name in (*names, "replan", "max_episode_steps", "num_envs"):
         if getattr(record, name) is not None:
             as_positive_int(f"{name} in {where}", getattr(record, name))
     if not record.timeout > 0:

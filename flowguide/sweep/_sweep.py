@@ -77,14 +77,14 @@ def sweep(
 
 
 def status(
-    plan: str | os.PathLike, out: str | os.PathLike, *, tell: Callable[[str], Any] = print
+    plan: str | os.PathLike, out: str | os.PathLike, *, on_message: Callable[[str], Any] = print
 ) -> tuple[list[Job], dict[str, Status]]:
     """The graph of a plan and where each of its jobs stands. Changes nothing.
 
     **Arguments:**
 
     - `plan`, `out`: as in `sweep`.
-    - `tell`: called with a sentence if SLURM has jobs of the sweep and cannot be asked.
+    - `on_message`: called with a sentence if SLURM has jobs of the sweep and cannot be asked.
 
     **Raises:**
 
@@ -96,7 +96,7 @@ def status(
     try:
         queue = _queue_of(folder)
     except NoAnswer as error:
-        tell(str(error))
+        on_message(str(error))
     return graph, statuses(graph, folder, queue=queue)
 
 

@@ -29,7 +29,7 @@ class ConditionedState(eqx.Module):
 
 
 class Conditioned(AbstractLearner):
-    r"""A policy that is told which actions are good, for `flowguide.cfg` (CFGRL).
+    r"""A policy whose condition is whether an action is good, for `flowguide.cfg` (CFGRL).
 
     Each action of a batch is labelled good if its advantage $Q(o, a) - V(o)$ is at least 0, by a
     critic and a value that IQL learns on the same batches, and the velocity field is cloned from

@@ -70,8 +70,8 @@ class Jointly(AbstractLearner):
         states, losses = {}, {}
         for name, learner, k in self._with_keys(key):
             own = batch[name] if isinstance(batch, dict) else batch
-            states[name], found = learner.update(state[name], own, k)
-            losses |= {f"{name}/{loss}": value for loss, value in found.items()}
+            states[name], own_losses = learner.update(state[name], own, k)
+            losses |= {f"{name}/{loss}": value for loss, value in own_losses.items()}
         return states, losses
 
     def _with_keys(self, key: PRNGKeyArray) -> Iterator[tuple[str, AbstractLearner, PRNGKeyArray]]:

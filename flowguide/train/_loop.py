@@ -36,11 +36,11 @@ class TrainState(eqx.Module):
 
     def result(self, learner: AbstractLearner) -> PyTree:
         """What was learnt: where a validation loss was watched the best, elsewhere the last."""
-        found = learner.result(self.learner)
+        results = learner.result(self.learner)
         for loss, best in self.best.items():
             name = _learner_of(loss)
-            found = best.result if name is None else {**found, name: best.result}
-        return found
+            results = best.result if name is None else {**results, name: best.result}
+        return results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,32 +162,32 @@ def train(
         stop = min(steps, *((done // interval + 1) * interval for interval in intervals))
         sampler = data.at(done) if isinstance(data, SliceStream) else data
         numbers = jnp.asarray(done), jnp.asarray(stop)
-        new, found, bad = advance(
+        new, summed, bad = advance(
             (learner, sampler, update_keys), state.learner, *numbers, batch_size
         )
         _running[:] = jax.tree.leaves(bad)
         state = TrainState(jnp.asarray(stop), new, state.best)
         _refuse_non_finite(bad, sampler, batch_size)
-        sums.append((stop - done, found))
+        sums.append((stop - done, summed))
         done = stop
         is_due = not done % stop_every or done == steps
         if done % log_every and done < steps:
             if on_stop is not None and is_due:
                 on_stop(done, state)
             continue
-        losses, found = _mean(sums), {}
+        losses, held_out = _mean(sums), {}
         sums.clear()
         if validation is not None:
-            found = validate((learner, validation), new, batch_size, key.shape)
-            for name, value in found.items():
+            held_out = validate((learner, validation), new, batch_size, key.shape)
+            for name, value in held_out.items():
                 if not np.all(np.isfinite(value)):
                     raise FloatingPointError(
                         f"The validation loss {name!r}{_of_learner(name)} is not finite after "
                         f"update {done}, though the training losses are."
                     )
-            state = _keep_best(learner, state, found)
+            state = _keep_best(learner, state, held_out)
         if on_report is not None:
-            validated = {name: np.asarray(value) for name, value in found.items()}
+            validated = {name: np.asarray(value) for name, value in held_out.items()}
             on_report(Report(done, losses, validated, state))
         if on_stop is not None and is_due:
             on_stop(done, state)
@@ -219,10 +219,10 @@ def _keep_best(
 
 
 def _refuse_non_finite(bad: dict[str, Array], sampler: AbstractSampler, batch_size: int) -> None:
-    for name, found in ((name, np.asarray(value)) for name, value in bad.items()):
-        if np.any(found >= 0):
-            first = np.min(found[found >= 0])
-            seeds = "" if not found.ndim else f", seed {np.flatnonzero(found == first)[0]}"
+    for name, updates in ((name, np.asarray(value)) for name, value in bad.items()):
+        if np.any(updates >= 0):
+            first = np.min(updates[updates >= 0])
+            seeds = "" if not updates.ndim else f", seed {np.flatnonzero(updates == first)[0]}"
             raise FloatingPointError(
                 f"The loss {name!r}{_of_learner(name)} is not finite at update {first + 1}{seeds}. "
                 f"{_advice(sampler, batch_size)}"
@@ -263,6 +263,6 @@ def _mean(sums: list[tuple[int, dict[str, Array]]]) -> dict[str, np.ndarray]:
     count = sum(number for number, _ in sums)
     names = sums[0][1]
     return {
-        name: np.asarray(sum(number / count * np.asarray(found[name]) for number, found in sums))
+        name: np.asarray(sum(number / count * np.asarray(means[name]) for number, means in sums))
         for name in names
     }

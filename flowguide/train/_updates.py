@@ -84,8 +84,8 @@ def validate(
         return (_vmap(of_state) if seeds else of_state)(state)
 
     keys = jr.split(seed_key(0), VALIDATION_BATCHES)
-    found = jax.lax.map(lambda key: of_batch(state, key), keys)
-    return jax.tree.map(lambda x: x.mean(axis=0), found)
+    losses = jax.lax.map(lambda key: of_batch(state, key), keys)
+    return jax.tree.map(lambda x: x.mean(axis=0), losses)
 
 
 def typed(key: Seeds) -> Key[Array, "*seeds"]:

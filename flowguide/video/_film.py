@@ -19,7 +19,7 @@ from gymnasium.vector.utils import CloudpickleWrapper, concatenate, create_empty
 from .._results.episodes import Episode
 from .._rollout import environments
 from .._rollout.by_name import make_environment
-from .._rollout.player import EpisodePlayer, play_episode, told_success
+from .._rollout.player import EpisodePlayer, known_success, play_episode
 from .._rollout.rules import Rules
 from ._frames import Panel, side_by_side, write_video
 
@@ -35,7 +35,7 @@ class Starter(Protocol):
     """The process that started this one."""
 
     def send(self, kind: str, text: str) -> None:
-        """Tells it something: `"told"` what is to be shown, `"file"` what is finished."""
+        """Sends it a text: a `"message"` for the user, or the `"file"` that is finished."""
         ...
 
     def ask(self, label: str, observation: Any, seed: int, decision: int) -> np.ndarray:
@@ -91,15 +91,15 @@ class Film:
                 played, frames = replay(starter, camera, recorded, every, self.rules)
                 is_same = _outcome(played) == _outcome(recorded)
                 if not is_same:
-                    starter.send("told", _difference(played, recorded))
+                    starter.send("message", _difference(played, recorded))
                 panels.append(Panel(played, frames, every, is_same))
             summary = f"{shot.file}: {'; '.join(panel.summary for panel in panels)}."
             if not all(panel.frames for panel in panels):
-                starter.send("told", f"{summary} Without a single picture there is no video.")
+                starter.send("message", f"{summary} Without a single picture there is no video.")
                 continue
             write_video(shot.file, side_by_side(panels, shot.note))
             starter.send("file", str(shot.file))
-            starter.send("told", summary)
+            starter.send("message", summary)
         camera.close()
         return None
 
@@ -128,7 +128,7 @@ class Film:
 def make_camera(
     environment: str, size: int, rules: Rules = Rules(), spec: CloudpickleWrapper | None = None
 ) -> "Camera":
-    """The environment, with pictures of that many pixels if it can be told."""
+    """The environment, with frames of that many pixels where it takes a size."""
     known: Any = {"render_mode": "rgb_array", "spec": None if spec is None else spec.fn}
     try:
         env = make_environment(environment, rules, **known, width=size, height=size)
@@ -136,19 +136,19 @@ def make_camera(
         env = make_environment(environment, rules, **known)
     unwrapped: Any = env.unwrapped
     # MuJoCo's shadows have 4096 x 4096 points: without a GPU they take half of the time, and in a
-    # picture of this size nobody sees it. An environment without MuJoCo has no such thing.
+    # frame of this size nobody sees it. An environment without MuJoCo has no such thing.
     with contextlib.suppress(AttributeError, ValueError):
         unwrapped.model.vis.quality.shadowsize = SHADOW_SIZE
     return Camera(env)
 
 
 class Camera(gymnasium.Wrapper):
-    """Keeps a picture of the start, of every k-th step and of the end of the episode.
+    """Keeps a frame of the start, of every k-th step and of the end of the episode.
 
     **Attributes:**
 
     - `every`: k.
-    - `frames`: the pictures of the last episode, each `(height, width, 3)`.
+    - `frames`: those of the last episode, each `(height, width, 3)`.
     """
 
     def __init__(self, env: gymnasium.Env, every: int = 1):
@@ -157,17 +157,17 @@ class Camera(gymnasium.Wrapper):
         self._steps = 0
 
     def reset(self, **kwargs: Any):
-        found = self.env.reset(**kwargs)
+        result = self.env.reset(**kwargs)
         self._steps, self.frames = 0, []
         self._take()
-        return found
+        return result
 
     def step(self, action: Any):
-        found = self.env.step(action)
+        result = self.env.step(action)
         self._steps += 1
-        if found[2] or found[3] or self._steps % self.every == 0:
+        if result[2] or result[3] or self._steps % self.every == 0:
             self._take()
-        return found
+        return result
 
     def _take(self) -> None:
         frame: Any = self.env.render()
@@ -190,12 +190,12 @@ def replay(
     - `starter`: which knows the guidance that recorded it.
     - `camera`: the environment.
     - `recorded`: the episode.
-    - `every`: how many steps there are between two pictures.
+    - `every`: how many steps there are between two frames.
     - `rules`: how it was played.
 
     **Returns:**
 
-    The episode as it ended now, and the pictures.
+    The episode as it ended now, and the frames.
     """
     camera.every = every
     player = EpisodePlayer(camera, 1, rules)
@@ -205,13 +205,13 @@ def replay(
         seen = _as_vector(player.observation_space, observation)
         return starter.ask(label, seen, seed, decision)
 
-    found = play_episode(player, seed, choose)
+    record = play_episode(player, seed, choose)
     played = dataclasses.replace(
         recorded,
-        success=told_success(found["success"]),
-        episode_return=found["return"],
-        length=found["length"],
-        error=found["error"] or None,
+        success=known_success(record["success"]),
+        episode_return=record["return"],
+        length=record["length"],
+        error=record["error"] or None,
     )
     return played, camera.frames
 
@@ -226,9 +226,10 @@ def _outcome(episode: Episode) -> tuple[Any, ...]:
 
 
 def _difference(played: Episode, recorded: Episode) -> str:
-    told = "success {}, length {}, return {:g}, error {}"
+    outcome = "success {}, length {}, return {:g}, error {}"
     return (
         f"{recorded.condition}, episode seed {recorded.episode_seed}, ended otherwise than in the "
-        f"evaluation: {told.format(*_outcome(played))}; there {told.format(*_outcome(recorded))}. "
+        f"evaluation: {outcome.format(*_outcome(played))}; there "
+        f"{outcome.format(*_outcome(recorded))}. "
         "Another machine, other versions or another environment can do that."
     )

@@ -27,7 +27,7 @@ SOLVED, FAILED = (0, 128, 96), (190, 70, 0)
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """An episode that was replayed, and its pictures.
+    """An episode that was replayed, and its frames.
 
     **Attributes:**
 
@@ -96,11 +96,11 @@ def side_by_side(panels: Sequence[Panel], note: str = "") -> Iterator[np.ndarray
     for i in range(length + HELD_FRAMES):
         left = 0
         for panel, panel_width in zip(panels, widths, strict=True):
-            shown = min(i, len(panel.frames) - 1)
+            index = min(i, len(panel.frames) - 1)
             draw.rectangle((left, TITLE_HEIGHT, left + panel_width, whole[1]), fill=PAPER)
-            _strip(draw, left, panel_width, panel, shown)
-            picture = Image.fromarray(panel.frames[shown])
-            image.paste(picture, (left, top))
+            _strip(draw, left, panel_width, panel, index)
+            frame = Image.fromarray(panel.frames[index])
+            image.paste(frame, (left, top))
             # Some scenes are as white as the paper.
             draw.rectangle((left, top, left + panel_width - 1, top + height - 1), outline=GREY)
             left += panel_width + GAP

@@ -17,7 +17,7 @@ from ._film import NEEDED, Starter
 
 def in_process(
     work: Callable[[Starter], str | None],
-    on_message: Callable[[str, str], Any],
+    receive: Callable[[str, str], Any],
     choose: Callable[..., np.ndarray] | None = None,
 ) -> str | None:
     """Does the work in a fresh process that can render, and returns the problem that it met.
@@ -27,7 +27,7 @@ def in_process(
     **Arguments:**
 
     - `work`: sent there.
-    - `on_message`: called with what it sends.
+    - `receive`: called with the kind and the text of each thing that it sends.
     - `choose`: answers what it asks.
     """
     forget_missing_script()
@@ -48,7 +48,7 @@ def in_process(
                 assert choose is not None
                 here.send(choose(*content))
             else:
-                on_message(kind, content)
+                receive(kind, content)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         process.join()
         return (

@@ -39,7 +39,7 @@ def record_videos(
     train_seed: int | None = None,
     frames: int = 80,
     size: int = 320,
-    tell: Callable[[str], Any] = print,
+    on_message: Callable[[str], Any] = print,
 ) -> list[Path]:
     """Plays some evaluated episodes again, and films each under several conditions side by side.
 
@@ -49,8 +49,8 @@ def record_videos(
     they show what guidance changes, and nothing of how often.
 
     A process of its own renders, because MuJoCo decides how when it is imported. Where that does
-    not work, `tell` says why, and there are no videos. A replay that ends otherwise than the
-    evaluation is told, and marked in the video.
+    not work, `on_message` says why, and there are no videos. A replay that ends otherwise than the
+    evaluation is reported, and marked in the video.
 
     **Arguments:**
 
@@ -62,7 +62,7 @@ def record_videos(
     - `train_seed`: whose episodes; by default the first.
     - `frames`: at most so many of each episode, before its last one is held.
     - `size`: pixels, the height of a panel and the width of most.
-    - `tell`: called with each sentence that is to be shown.
+    - `on_message`: called with each sentence for the user.
 
     **Returns:**
 
@@ -102,18 +102,18 @@ def record_videos(
     guided = {c.label: put_together(agent, c.label, guidances[c.label], mapped) for c in panels}
     shots = _shots(Path(folder).expanduser(), chosen[:count])
     film = dataclasses.replace(film, shots=shots, frames=frames, size=size)
-    tell(_chosen(panels, left_out, chosen, len(shots)))
+    on_message(_chosen(panels, left_out, chosen, len(shots)))
     finished: list[Path] = []
 
-    def on_message(kind: str, text: str) -> None:
+    def receive(kind: str, text: str) -> None:
         if kind == "file":
             finished.append(Path(text))
         else:
-            tell(text)
+            on_message(text)
 
-    problem = in_process(film.record, on_message, lambda *asked: _choose(guided, *asked))
+    problem = in_process(film.record, receive, lambda *asked: _choose(guided, *asked))
     if problem:
-        tell(f"No videos: {problem}")
+        on_message(f"No videos: {problem}")
     return finished
 
 
@@ -219,12 +219,12 @@ def choose_episodes(
     For each episode seed what became of it (`"gained"`, `"lost"`, or `""` where the two agree) and
     the episode of each panel; gained ones first, then those that were lost.
     """
-    found = {(e.condition, e.episode_seed): e for e in episodes if e.error is None}
+    by_key = {(e.condition, e.episode_seed): e for e in episodes if e.error is None}
     seeds = sorted({e.episode_seed for e in episodes})
     played = [
-        [found[panel, seed] for panel in panels]
+        [by_key[panel, seed] for panel in panels]
         for seed in seeds
-        if all((panel, seed) in found for panel in panels)
+        if all((panel, seed) in by_key for panel in panels)
     ]
     chosen = [(_change(pairs), pairs) for pairs in played]
     return sorted(chosen, key=lambda each: ("gained", "lost", "").index(each[0]))

@@ -52,5 +52,5 @@ def agent(low=-1.0, high=1.0, value=0.25):
 
 def play(environment, *seeds, of=None, **options):
     return evaluate(
-        *(of or agent(), environment, {"unguided": None}, seeds or (1,)), workers=2, **options
+        *(of or agent(), environment, {"unguided": None}, seeds or (1,)), num_envs=2, **options
     )

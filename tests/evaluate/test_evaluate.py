@@ -1,4 +1,4 @@
-"""Evaluation: paired episodes, whatever the number of workers, and whatever goes wrong."""
+"""Evaluation: paired episodes, whatever the number of environments, and whatever goes wrong."""
 
 import logging
 import multiprocessing
@@ -52,7 +52,7 @@ def in_order(episodes):
 @pytest.fixture(scope="module")
 def expected():
     """Every episode of two agents, played by one worker, so one after the other."""
-    return in_order(evaluate([agent(0), agent(1)], Fault(), GUIDANCES, SEEDS, workers=1))
+    return in_order(evaluate([agent(0), agent(1)], Fault(), GUIDANCES, SEEDS, num_envs=1))
 
 
 def test_every_agent_and_condition_meets_every_seed_once(expected):
@@ -64,15 +64,15 @@ def test_every_agent_and_condition_meets_every_seed_once(expected):
     assert all(e.episode_return < 0 and e.error is None for e in expected)
 
 
-@pytest.mark.parametrize("workers", [2, 5])
-def test_the_same_episodes_whatever_the_number_of_workers(expected, workers):
+@pytest.mark.parametrize("num_envs", [2, 5])
+def test_the_same_episodes_whatever_the_number_of_environments(expected, num_envs):
     agents = [agent(0), agent(1)]
-    assert in_order(evaluate(agents, Fault(), GUIDANCES, SEEDS, workers=workers)) == expected
+    assert in_order(evaluate(agents, Fault(), GUIDANCES, SEEDS, num_envs=num_envs)) == expected
 
 
 def test_the_same_lines_from_one_and_two_workers_of_mujoco():
     one, two = (
-        in_order(evaluate(agent(size=2), TASK, some("unguided", "qgf 0.5"), [1], workers=count))
+        in_order(evaluate(agent(size=2), TASK, some("unguided", "qgf 0.5"), [1], num_envs=count))
         for count in (1, 2)
     )
     assert [episode.to_json() for episode in one] == [episode.to_json() for episode in two]
@@ -80,7 +80,7 @@ def test_the_same_lines_from_one_and_two_workers_of_mujoco():
 
 
 def test_what_is_played_does_not_depend_on_what_else_is(expected):
-    alone = evaluate(agent(1), Fault(), some("qgf 2"), SEEDS[:2], workers=1)
+    alone = evaluate(agent(1), Fault(), some("qgf 2"), SEEDS[:2], num_envs=1)
     assert in_order(alone) == [episode for episode in expected if episode.key in keys(alone)]
 
 
@@ -93,7 +93,7 @@ def test_finished_episodes_are_not_played_again_and_a_pool_is_kept(expected):
     seen = []
     agents = [agent(0), agent(1)]
     with Pool() as pool:
-        options = {"workers": 2, "finished": finished, "pool": pool}
+        options = {"num_envs": 2, "finished": finished, "pool": pool}
         played = evaluate(agents, Fault(), GUIDANCES, SEEDS, on_episode=seen.append, **options)
         processes = {process.pid for process in multiprocessing.active_children()}
         assert evaluate(agents, Fault(), GUIDANCES, SEEDS, **options) != []
@@ -106,7 +106,7 @@ def test_finished_episodes_are_not_played_again_and_a_pool_is_kept(expected):
 
 @pytest.mark.parametrize("kind", ["raise", "nan", "reward"])
 def test_an_environment_that_goes_wrong_ends_its_own_episode_alone(expected, kind):
-    played = in_order(evaluate([agent(0), agent(1)], Fault(kind), GUIDANCES, SEEDS, workers=3))
+    played = in_order(evaluate([agent(0), agent(1)], Fault(kind), GUIDANCES, SEEDS, num_envs=3))
     said = {
         "raise": "RuntimeError: the simulation diverged",
         "nan": "the observation of step 5 is not finite",
@@ -118,13 +118,13 @@ def test_an_environment_that_goes_wrong_ends_its_own_episode_alone(expected, kin
     others = [episode for episode in played if episode.error is None]
     assert others == [episode for episode in expected if episode.key in keys(others)]
     # What ended with an error is missing, so it is played again.
-    again = evaluate([agent(0), agent(1)], Fault(), GUIDANCES, SEEDS, workers=3, finished=played)
+    again = evaluate([agent(0), agent(1)], Fault(), GUIDANCES, SEEDS, num_envs=3, finished=played)
     assert in_order([*again, *others]) == expected
 
 
 def test_actions_that_are_not_finite_are_an_error():
     policy = fg.FlowPolicy(lambda t, a, o: a * jnp.nan, (4, 2), num_steps=2)
-    (played,) = evaluate(Agent(policy), Fault(), UNGUIDED, [1], workers=1)
+    (played,) = evaluate(Agent(policy), Fault(), UNGUIDED, [1], num_envs=1)
     assert played.error == "the policy's actions are not finite after 0 steps"
 
 
@@ -133,7 +133,7 @@ def test_a_worker_that_dies_or_hangs_is_replaced(expected, tmp_path, kind, timeo
     fault = Fault(kind, tmp_path / "struck")
     agents = [agent(0), agent(1)]
     with caplog.at_level(logging.WARNING):
-        played = evaluate(agents, fault, GUIDANCES, SEEDS, workers=4, timeout=timeout)
+        played = evaluate(agents, fault, GUIDANCES, SEEDS, num_envs=4, timeout=timeout)
     assert fault.marker is not None and fault.marker.exists()
     assert in_order(played) == expected
     said = "died (exit code -9)" if kind == "die" else "did not answer for 3 s"
@@ -151,17 +151,17 @@ def test_a_worker_that_is_killed_from_outside_is_replaced(expected):
 
     agents = [agent(0), agent(1)]
     played = evaluate(
-        agents, Fault(), GUIDANCES, SEEDS, workers=3, on_episode=kill_one, timeout=60.0
+        agents, Fault(), GUIDANCES, SEEDS, num_envs=3, on_episode=kill_one, timeout=60.0
     )
     assert killed and in_order(played) == expected
 
 
-@pytest.mark.parametrize("workers", [2, 6])
-def test_an_episode_that_kills_every_worker_is_an_error_in_the_end(expected, workers):
-    played = evaluate(agent(0), Fault("die"), UNGUIDED, SEEDS, workers=workers)
+@pytest.mark.parametrize("num_envs", [2, 6])
+def test_an_episode_that_kills_every_worker_is_an_error_in_the_end(expected, num_envs):
+    played = evaluate(agent(0), Fault("die"), UNGUIDED, SEEDS, num_envs=num_envs)
     wrong = [episode for episode in played if episode.error is not None]
     # Others of its process died with it three times, and none is blamed for that.
-    raised = evaluate(agent(0), Fault("raise"), UNGUIDED, SEEDS, workers=1)
+    raised = evaluate(agent(0), Fault("raise"), UNGUIDED, SEEDS, num_envs=1)
     assert keys(wrong) == keys(episode for episode in raised if episode.error is not None)
     assert wrong and {e.error for e in wrong} == {"its worker process died (exit code -9)"}
     others = in_order(episode for episode in played if episode.error is None)
@@ -172,7 +172,7 @@ def test_an_episode_that_kills_every_worker_is_an_error_in_the_end(expected, wor
 def test_environments_of_one_process_do_not_share_the_global_generator():
     """As OGBench's teleport mazes, which draw from it while they step."""
     one, many = (
-        in_order(evaluate(agent(0), Gusty(), some("unguided", "qgf 0.5"), SEEDS, workers=count))
+        in_order(evaluate(agent(0), Gusty(), some("unguided", "qgf 0.5"), SEEDS, num_envs=count))
         for count in (1, 12)
     )
     assert one == many
@@ -180,14 +180,14 @@ def test_environments_of_one_process_do_not_share_the_global_generator():
 
 
 def test_success_is_unknown_where_the_environment_does_not_tell():
-    played = evaluate(agent(), Fault(tells_success=False), UNGUIDED, [1, 2], workers=2)
+    played = evaluate(agent(), Fault(tells_success=False), UNGUIDED, [1, 2], num_envs=2)
     assert [episode.success for episode in played] == [None, None]
 
 
 def test_fewer_actions_of_each_chunk():
     policy = fg.FlowPolicy(lambda t, a, o: o[0] - a, (4, 2), num_steps=1)
     one, all_four = (
-        evaluate(Agent(policy), Fault(), UNGUIDED, [1], workers=1, replan=replan)[0]
+        evaluate(Agent(policy), Fault(), UNGUIDED, [1], num_envs=1, replan=replan)[0]
         for replan in (1, None)
     )
     assert (one.replan, all_four.replan) == (1, None)
@@ -196,7 +196,7 @@ def test_fewer_actions_of_each_chunk():
 
 def test_any_gymnasium_environment():
     policy = fg.FlowPolicy(lambda t, a, o: o[:1] - a, (1,), low=-2.0, high=2.0, num_steps=2)
-    played = evaluate(Agent(policy), "Pendulum-v1", UNGUIDED, [0, 1], workers=2)
+    played = evaluate(Agent(policy), "Pendulum-v1", UNGUIDED, [0, 1], num_envs=2)
     assert [episode.length for episode in played] == [200, 200]
     assert len({episode.episode_return for episode in played}) == 2
     assert {episode.task for episode in played} == {"Pendulum-v1"}
@@ -205,7 +205,7 @@ def test_any_gymnasium_environment():
 def test_goals_take_turns():
     policy = fg.FlowPolicy(lambda t, a, o: o[2:] - o[:2] - a, (2,), num_steps=1)
     task = "pointmaze-medium-navigate-v0"
-    played = evaluate(Agent(policy), task, UNGUIDED, [0, 4, 5], goal_conditioned=True, workers=2)
+    played = evaluate(Agent(policy), task, UNGUIDED, [0, 4, 5], goal_conditioned=True, num_envs=2)
     assert {episode.episode_seed: episode.goal for episode in played} == {0: 1, 4: 5, 5: 1}
 
 
@@ -217,7 +217,7 @@ def test_goals_take_turns():
         ("Pendulum-v1", UNGUIDED, {}, r"shape \(1,\), and the policy's \(4, 2\)"),
         (TASK, UNGUIDED, {}, r"cannot act on the environment's observations"),
         (Fault(), UNGUIDED, {"replan": 5}, "replan is 5, and a chunk has 4"),
-        (Fault(), UNGUIDED, {"workers": -1}, "workers must be an integer of at least 1"),
+        (Fault(), UNGUIDED, {"num_envs": -1}, "num_envs must be an integer of at least 1"),
         (
             Fault(),
             {"mine": [fg.best_of_n(2), fg.qgf(1.0)]},
@@ -249,7 +249,7 @@ def test_chunks_of_different_lengths_need_a_replan():
     agents = [agent(0), agent(1, horizon=2)]
     with pytest.raises(ValueError, match=r"chunks have \[2, 4\] actions. replan says"):
         evaluate(agents, Fault(), UNGUIDED, [1])
-    assert len(evaluate(agents, Fault(), UNGUIDED, [1], replan=2, workers=2)) == 2
+    assert len(evaluate(agents, Fault(), UNGUIDED, [1], replan=2, num_envs=2)) == 2
 
 
 def test_a_chunk_is_its_actions_one_by_one():
@@ -320,7 +320,7 @@ def critic(observation, action):
 def traces(guidances, **options):
     Counting.traced = 0
     policy = fg.FlowPolicy(Counting(), (4, 2), num_steps=3)
-    evaluate(Agent(policy, critic), Fault(), guidances, [1, 2], workers=2, **options)
+    evaluate(Agent(policy, critic), Fault(), guidances, [1, 2], num_envs=2, **options)
     return Counting.traced
 
 
@@ -347,7 +347,7 @@ def test_large_arrays_of_a_guidance_are_told_once_for_all_rows():
         str(i): lambda policy, critic, other=other: fg.qgf(3.0)(policy, other)
         for i, other in enumerate(others)
     }
-    both = evaluate(agent(), Fault(), guidances, SEEDS[:2], workers=2)
+    both = evaluate(agent(), Fault(), guidances, SEEDS[:2], num_envs=2)
     for i, other in enumerate(others):
         alone = evaluate(Agent(agent().policy, other), Fault(), {str(i): fg.qgf(3.0)}, SEEDS[:2])
         found = [e.episode_return for e in in_order(both) if e.condition.label == str(i)]
@@ -363,7 +363,7 @@ def test_what_was_dropped_is_recorded_and_said_once():
     policy = agent().policy
     guidances = {"unguided": None, "qgf 1": fg.qgf(1.0), "ood 1": fg.ood(1.0)}
     with pytest.warns(UserWarning, match=r"left unguided.*: (qgf|ood) 1 \([\d.]+%\), ") as warned:
-        played = evaluate(Agent(policy, broken), Fault(), guidances, SEEDS, workers=3)
+        played = evaluate(Agent(policy, broken), Fault(), guidances, SEEDS, num_envs=3)
     assert len(warned) == 1
     shares: dict[str, list[float]] = {label: [] for label in guidances}
     for episode in played:
@@ -374,7 +374,7 @@ def test_what_was_dropped_is_recorded_and_said_once():
     # It does not depend on who played.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        alone = evaluate(Agent(policy, broken), Fault(), guidances, SEEDS, workers=1)
+        alone = evaluate(Agent(policy, broken), Fault(), guidances, SEEDS, num_envs=1)
     assert in_order(alone) == in_order(played)
 
 
@@ -391,7 +391,7 @@ def test_a_policy_that_does_not_say_what_it_costs():
         def trace(self, noise, observation):
             raise NotImplementedError
 
-    (played,) = evaluate(Agent(Constant(jnp.ones(2))), Fault(), UNGUIDED, [1], workers=1)
+    (played,) = evaluate(Agent(Constant(jnp.ones(2))), Fault(), UNGUIDED, [1], num_envs=1)
     assert (played.steps, played.cost, played.dropped) == (None, None, None)
 
 

@@ -84,10 +84,10 @@ class Remembers(Plain):
         return observation, reward + self.resets, *rest
 
 
-@pytest.mark.parametrize("workers", [1, 2, None])
-def test_an_environment_that_is_not_its_seeds_is_found_out(workers):
+@pytest.mark.parametrize("num_envs", [1, 2, None])
+def test_an_environment_that_is_not_its_seeds_is_found_out(num_envs):
     with pytest.warns(UserWarning, match="An episode does not follow from its seed: played twice"):
-        played = evaluate(agent(), Remembers, {"unguided": None}, range(4), workers=workers)
+        played = evaluate(agent(), Remembers, {"unguided": None}, range(4), num_envs=num_envs)
     assert len(played) == 4
     assert all("unguided, episode seed 0 gave" in episode.doubts[0] for episode in played)
 
@@ -108,7 +108,7 @@ class Drifts(Plain):
 
 def test_observations_that_drift_are_noticed():
     with pytest.warns(UserWarning, match="An episode does not follow from its seed.*observation #"):
-        evaluate(agent(), Drifts, {"unguided": None}, range(4), workers=1)
+        evaluate(agent(), Drifts, {"unguided": None}, range(4), num_envs=1)
 
 
 class Gambles(Plain):
@@ -123,9 +123,9 @@ def test_pythons_generator_follows_from_the_seed():
     one, six = (
         {
             e.episode_seed: e.episode_return
-            for e in evaluate(agent(), Gambles, {"unguided": None}, range(6), workers=workers)
+            for e in evaluate(agent(), Gambles, {"unguided": None}, range(6), num_envs=num_envs)
         }
-        for workers in (1, 6)
+        for num_envs in (1, 6)
     )
     assert one == six and len(set(one.values())) == 6
     env = Gambles()
@@ -256,7 +256,7 @@ def test_noise_is_that_of_the_episode_whatever_the_default_generator(impl):
     guidances = {"unguided": None, "default": fg.qgf(), "K": fg.posterior(0.1)}
 
     def returns():
-        played = evaluate(of, Plain, guidances, range(3), workers=1)
+        played = evaluate(of, Plain, guidances, range(3), num_envs=1)
         return {e.key: e.episode_return for e in played}
 
     with jax.default_prng_impl(impl):

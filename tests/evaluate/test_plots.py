@@ -16,10 +16,10 @@ from flowguide._results.conditions import method_of
 from flowguide.plot import plot_along_training, plot_success, Styles
 from flowguide.plot._styles import MAX_CURVES, METHOD_STYLES
 from flowguide.plot._ticks import spread_ticks
-from flowguide.report._figure_changes import draw_changes, draw_weights, MAX_BARS
-from flowguide.report._figure_compute import compute_picture
-from flowguide.report._figure_tasks import draw_conditions, draw_iqm, draw_tasks, draw_tuned
 from flowguide.report._findings import find
+from flowguide.report._picture_changes import draw_changes, draw_weights, MAX_BARS
+from flowguide.report._picture_compute import compute_picture
+from flowguide.report._picture_tasks import draw_conditions, draw_iqm, draw_tasks, draw_tuned
 from flowguide.report._read import Group, Results, TunedFolder
 from flowguide.results import compare, Condition, Episode, write_episodes
 

@@ -41,7 +41,7 @@ def test_a_guidance_of_ones_own_is_compared_with_the_others(tmp_path):
         "array": fg.qgf(np.full(2, 2.0)),
         "lambda": lambda policy, critic: fg.qgf(2.0)(policy, critic),
     }
-    played = evaluate(agent(), Fault(), guidances, SEEDS, workers=1)
+    played = evaluate(agent(), Fault(), guidances, SEEDS, num_envs=1)
     rows = {str(row.condition): row for row in compare(played)}
     assert sorted(rows) == sorted(guidances)
     theirs = rows["qgf 2"]
@@ -69,7 +69,7 @@ def test_another_process_reports_what_it_never_heard_of(tmp_path):
     assert list(guidances) == ["unguided", "very_own 0.5", "very_own 2", "mine"]
     guidances |= {f"other {w:g}": fg.trust_region(fg.qgf(w), radius=0.2) for w in (0.5, 2.0)}
     file = tmp_path / "episodes.jsonl"
-    write_episodes(file, evaluate(agent(), Fault(), guidances, SEEDS, workers=2))
+    write_episodes(file, evaluate(agent(), Fault(), guidances, SEEDS, num_envs=2))
     command = [
         sys.executable,
         "-m",
@@ -132,12 +132,12 @@ def test_agents_that_results_could_not_tell_apart_are_refused():
 
 
 def test_an_episode_that_is_there_twice_is_refused():
-    played = evaluate(agent(), Fault(), UNGUIDED, [1, 2], workers=1)
+    played = evaluate(agent(), Fault(), UNGUIDED, [1, 2], num_envs=1)
     with pytest.raises(ValueError, match="1 episodes are there more than once, such as unguided"):
         compare([*played, played[0]])
 
 
 def test_another_baseline_by_its_label():
-    played = evaluate(agent(), Fault(), {"a": None, "b": fg.qgf(2.0)}, [1, 2, 3], workers=1)
+    played = evaluate(agent(), Fault(), {"a": None, "b": fg.qgf(2.0)}, [1, 2, 3], num_envs=1)
     rows = compare(played, Condition("a"))
     assert [row.pairs for row in rows] == [0, 3]

@@ -103,7 +103,7 @@ def made(tmp_path_factory):
     (out / "videos").mkdir(parents=True)
     (out / "videos" / "qgf & unguided.mp4").write_bytes(b"a video")
     told = []
-    page = report(files, out, tell=told.append)
+    page = report(files, out, on_message=told.append)
     assert page == out / "report.html"
     return files, out, told
 
@@ -305,7 +305,7 @@ def test_an_environment_that_tells_no_success(tmp_path):
     ]
     file = tmp_path / "results.jsonl"
     write_episodes(file, episodes)
-    report([file], tmp_path / "out", tell=lambda line: None)
+    report([file], tmp_path / "out", on_message=lambda line: None)
     text = (tmp_path / "out" / "report.md").read_text()
     assert "does not tell success" in text and "| success |" not in text
     assert "| condition | episodes | mean return | difference to unguided | pairs |" in text
@@ -420,7 +420,7 @@ def test_results_of_an_older_flowguide(tmp_path):
         assert dataclasses.replace(new, **told) == old
         assert dataclasses.asdict(old.condition) == dataclasses.asdict(new.condition)
     # Together with new lines, which say more of the same conditions.
-    report([folder], tmp_path / "out", tell=lambda line: None)
+    report([folder], tmp_path / "out", on_message=lambda line: None)
     assert not list((tmp_path / "out").glob("*compute.png"))
 
 

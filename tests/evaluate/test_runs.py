@@ -25,7 +25,7 @@ from ..helpers import HIDDEN
 
 TASK = "Pendulum-v1"
 UNGUIDED = {"unguided": None}
-OPTIONS = {"environment": TASK, "workers": 2, "shown": False, "tell": lambda line: None}
+OPTIONS = {"environment": TASK, "num_envs": 2, "progress": False, "on_message": lambda line: None}
 
 
 def save_run(folder, seed=0, critic=True):
@@ -56,7 +56,7 @@ def test_agents_of_a_run(tmp_path):
     assert critic is not None and np.array_equal(some, observations_of([tmp_path]))
     unit = float(fg.weight_unit(policy, critic, some))
     guidances = cross(["qgf"], weights=[2 * unit], kappas=[2.0], observations=some)
-    played = evaluate(agents[0], TASK, guidances, [0], workers=1)
+    played = evaluate(agents[0], TASK, guidances, [0], num_envs=1)
     returns = {e.condition.unit: e.episode_return for e in played if e.condition.has_weight}
     assert returns["kappa"] == pytest.approx(returns["raw"], rel=1e-4)
     assert {e.condition.weight for e in played if e.condition.unit == "kappa"} == {2.0}
@@ -101,7 +101,7 @@ def test_an_evaluation_goes_on_from_its_file(tmp_path):
     spoilt = json.dumps({**json.loads(lines[0]), "error": "RuntimeError: once"}) + "\n"
     file.write_text(spoilt + "".join(lines[1:12]) + lines[12][:40])
     said = []
-    again = evaluate_runs([run], guidances, 3, file, **{**OPTIONS, "tell": said.append})
+    again = evaluate_runs([run], guidances, 3, file, **{**OPTIONS, "on_message": said.append})
     assert again == whole and file.read_text() == text
     assert "11 of 18 are there already" in said[0]
     # Other episodes of the file stay.
@@ -147,7 +147,7 @@ def test_a_file_does_not_mix_guidances(tmp_path):
     lines = [{**line, "guidance": "", "cost": None, "dropped": None} for line in lines]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     said = []
-    options = {**OPTIONS, "tell": said.append}
+    options = {**OPTIONS, "on_message": said.append}
     evaluate_runs([run], {"mine": fg.qgf(0.2)}, 1, file, **options)
     assert "1 of 1 are there already" in said[0]
 
@@ -159,7 +159,7 @@ def test_what_was_dropped_is_told(tmp_path):
         return fg.qgf(1.0)(policy, lambda observation, action: jnp.sqrt(action[0, 0]))
 
     said = []
-    options = {**OPTIONS, "tell": said.append}
+    options = {**OPTIONS, "on_message": said.append}
     evaluate_runs([run], {"unguided": None, "broken": broken}, 2, tmp_path / "a.jsonl", **options)
     (warned,) = [line for line in said if line.startswith("Warning: ")]
     assert "left unguided" in warned and "broken (" in warned and "unguided (" not in warned
@@ -167,7 +167,7 @@ def test_what_was_dropped_is_told(tmp_path):
 
 def command(run, file):
     arguments = f"evaluate {run} --environment {TASK} --out {file} --method qgf --weights 0.1 0.5"
-    arguments += " --episodes 12 --workers 2"
+    arguments += " --episodes 12 --num-envs 2"
     return [sys.executable, "-m", "flowguide", *arguments.split()]
 
 
@@ -261,7 +261,9 @@ def test_tuning_chooses_on_other_episodes_than_it_tests(tmp_path):
     assert written["rounds"][0][0]["condition"] in candidates
     # Again: everything is there.
     said = []
-    again = tune_runs([run], candidates, tmp_path / "tuned", **{**options, "tell": said.append})
+    again = tune_runs(
+        [run], candidates, tmp_path / "tuned", **{**options, "on_message": said.append}
+    )
     assert again == tuned and "16 of 16 are there already" in said[0]
     with pytest.raises(ValueError, match="no candidate has a weight"):
         tune_runs([run], UNGUIDED, tmp_path / "nothing", **options)
@@ -281,7 +283,7 @@ def aged(file, count, **changed):
 
 def test_lines_keep_the_versions_that_played_them(tmp_path):
     run, file, told = save_run(tmp_path / "run"), tmp_path / "episodes.jsonl", []
-    options = {**OPTIONS, "tell": told.append}
+    options = {**OPTIONS, "on_message": told.append}
     evaluate_runs([run], UNGUIDED, 2, file, **options)
     old = aged(file, 2, jax="0.0.1", mujoco=None)
     told.clear()
@@ -290,7 +292,7 @@ def test_lines_keep_the_versions_that_played_them(tmp_path):
     assert "jax 0.0.1 (not " in told[0] and "mujoco None (not " in told[0]
     assert file.read_text().splitlines()[:2] == old and len(read_episodes(file)) == 4
     told.clear()
-    page = report([file], tmp_path / "report", tell=told.append)
+    page = report([file], tmp_path / "report", on_message=told.append)
     assert any("2 episodes were played by other versions than the rest" in line for line in told)
     assert "0.0.1" in page.read_text()
 
@@ -308,10 +310,10 @@ def test_what_is_doubtful_is_told_recorded_and_reported(tmp_path):
     policy, critic = fg.load(save_run(tmp_path / "run"))
     fg.save(tmp_path / "run", dataclasses.replace(policy, low=-0.5, high=0.5), critic)
     file, told = tmp_path / "episodes.jsonl", []
-    evaluate_runs([tmp_path / "run"], UNGUIDED, 2, file, **{**OPTIONS, "tell": told.append})
+    evaluate_runs([tmp_path / "run"], UNGUIDED, 2, file, **{**OPTIONS, "on_message": told.append})
     doubt = "The policy's actions are in [-0.5, 0.5], the environment takes [-2, 2]"
     assert sum(line.startswith(f"Warning: {doubt}") for line in told) == 1
     assert all(episode.doubts[0].startswith(doubt) for episode in read_episodes(file))
     told.clear()
-    report([file], tmp_path / "report", tell=told.append)
+    report([file], tmp_path / "report", on_message=told.append)
     assert any(line.startswith(f"Of 2 episodes: {doubt}") for line in told)

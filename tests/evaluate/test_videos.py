@@ -43,7 +43,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def episodes(run):
-    return evaluate(load_agents(run), TASK, GUIDANCES, [0, 1], workers=1)
+    return evaluate(load_agents(run), TASK, GUIDANCES, [0, 1], num_envs=1)
 
 
 @needs_gl
@@ -58,7 +58,7 @@ def test_videos_replay_the_evaluation(run, episodes, tmp_path):
     ]
     said = []
     files = record_videos(
-        [run], GUIDANCES, wrong, 2, tmp_path, frames=10, size=63, tell=said.append
+        [run], GUIDANCES, wrong, 2, tmp_path, frames=10, size=63, on_message=said.append
     )
     assert [file.name for file in files] == ["Reacher-v5_seed_0.mp4", "Reacher-v5_seed_1.mp4"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(file.name for file in files)
@@ -99,7 +99,7 @@ def decode(file):
 def test_without_a_backend_it_is_said_what_is_missing(run, episodes, tmp_path, monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "bogus")
     said = []
-    assert record_videos([run], GUIDANCES, episodes, 1, tmp_path, tell=said.append) == []
+    assert record_videos([run], GUIDANCES, episodes, 1, tmp_path, on_message=said.append) == []
     assert "MUJOCO_GL='bogus'" in said[-1] and "apt install libegl1 libgl1" in said[-1]
     assert list(tmp_path.iterdir()) == []
 
@@ -109,7 +109,7 @@ def dies(starter):
 
 
 def fails(starter):
-    starter.send("told", "something")
+    starter.send("message", "something")
     raise KeyError("a bug")
 
 
@@ -119,7 +119,7 @@ def test_a_process_that_dies_is_a_problem_and_one_that_raises_an_error():
     # Here, and not in a process, which would import for seconds.
     receiver, sender = multiprocessing.Pipe()
     _run(fails, sender)
-    assert receiver.recv() == ("told", "something")
+    assert receiver.recv() == ("message", "something")
     kind, text = receiver.recv()
     assert kind == "failed" and "KeyError: 'a bug'" in text
 
@@ -141,7 +141,7 @@ def test_guidances_that_did_not_play_the_episodes(run, episodes, tmp_path):
 
 def answers(starter):
     action = starter.ask("qgf 3", np.ones((1, 3)), 5, 7)
-    starter.send("told", f"{action.tolist()}")
+    starter.send("message", f"{action.tolist()}")
 
 
 def test_the_process_that_renders_asks_for_actions():

@@ -147,7 +147,7 @@ def test_of_the_orthogonal_part_of_several_estimates(key):
 
 def test_a_field_of_several_networks_says_so(key):
     class Twice:
-        num_evaluations = 2
+        num_networks = 2
 
         def __call__(self, t, action, observation):
             return action

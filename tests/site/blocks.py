@@ -142,7 +142,7 @@ def a_folder_with_runs(tmp_path_factory):
     tiny: dict[str, Any] = {"hidden": (16, 16), "batch_size": 32, "steps": 20, "log_every": 10}
     preset = Settings(CUBE, folder / "data", checkpoint_every=20, **tiny)
     with jax.numpy_dtype_promotion("standard"):
-        run(preset, folder / "runs/cube", shown=False)
+        run(preset, folder / "runs/cube", progress=False)
     for name in ("demo", "quick"):
         (folder / "runs" / name).mkdir()
         (folder / "runs" / name / "run").symlink_to(folder / "runs/cube")

@@ -39,7 +39,7 @@ best_of_n = [4]
 [tune]
 validation_episodes = 6
 test_episodes = 7
-workers = 5
+num_envs = 5
 
 [[tune.candidates]]
 methods = ["ood"]
@@ -96,7 +96,7 @@ def test_what_the_jobs_call(plan: Path, tmp_path: Path, capsys, monkeypatch):
     calls["run"].assert_called_with(dataclasses.replace(tiny, frozen=policy), critic)
 
     played, tuned = out / "evaluations" / TASK / "tiny/seed_2.jsonl", out / "tuned" / TASK / "tiny"
-    options = {"training": "tiny", "replan": 2, "workers": 24, "timeout": 120.0}
+    options = {"training": "tiny", "replan": 2, "num_envs": 24, "timeout": 120.0}
     options |= {"max_episode_steps": None, "success_at": "end", "rescale": False}
     do("evaluate")
     # Guidances are made by the job; one whose fields are equal is the same.
@@ -113,7 +113,7 @@ def test_what_the_jobs_call(plan: Path, tmp_path: Path, capsys, monkeypatch):
     expected = flowguide.ood(flowguide.Kappa(1.0, observations))
     assert flowguide.describe(call.args[1]["ood kappa 1"]) == flowguide.describe(expected)
     episodes = {"validation_episodes": 6, "test_episodes": 7}
-    options |= {"replan": None, "workers": 5}
+    options |= {"replan": None, "num_envs": 5}
     assert (call.args[0], call.args[2]) == ([critic], tuned)
     assert call.kwargs == {**episodes, **options}
 
@@ -136,7 +136,7 @@ def test_an_evaluation_with_errors_is_a_failed_job(tmp_path: Path, monkeypatch):
 
     found = [Played(), Played("MujocoException: boom")]
     monkeypatch.setattr("flowguide.evaluate.evaluate_runs", lambda *_, **__: found)
-    options = {"replan": None, "workers": None, "timeout": 1.0}
+    options = {"replan": None, "num_envs": None, "timeout": 1.0}
     arguments = dict(runs=[], conditions=[], episodes=2, file="x", training="", options=options)
     with pytest.raises(RuntimeError, match="1 of 2 episodes ended with an error, .* boom"):
         work.evaluate(tmp_path, arguments, 1)

@@ -8,5 +8,5 @@ TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 
 def quiet_run(settings, out):
     told = []
-    run(settings, out, tell=told.append, shown=False)
+    run(settings, out, on_message=told.append, progress=False)
     return told

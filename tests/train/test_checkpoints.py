@@ -31,7 +31,7 @@ def open_checkpoints(tmp_path, told):
     opened = []
 
     def open_one(folder=tmp_path / "checkpoints", keep=2):
-        opened.append(Checkpoints(folder, keep=keep, tell=told.append))
+        opened.append(Checkpoints(folder, keep=keep, on_message=told.append))
         return opened[-1]
 
     yield open_one

@@ -50,7 +50,7 @@ def test_metrics_that_cannot_be_written_wait(tmp_path):
     told = []
     file = tmp_path / "metrics.jsonl"
     file.write_text('{"step": 1, "seed": 0}\n{"step": 2, "seed": 0}\n{"step": 3, "se')
-    metrics = Metrics(file, step=1, settings={}, tell=told.append)
+    metrics = Metrics(file, step=1, settings={}, on_message=told.append)
     # What came after the checkpoint, and half a line, are gone.
     assert [line["step"] for line in read_metrics(file)] == [1]
     file.rename(tmp_path / "aside")

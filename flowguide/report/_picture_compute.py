@@ -22,10 +22,10 @@ def compute_picture(
     name: str, title: str, rows: Sequence[Comparison], styles: Styles
 ) -> Picture | None:
     """Success against what one action costs; None where fewer than two methods say their cost."""
-    told = [row for row in rows if row.success]
+    with_success = [row for row in rows if row.success]
     figure = new_figure(8.6, 4.6)
     axes = figure.subplots()
-    drawn = draw_compute(axes, told, styles)
+    drawn = draw_compute(axes, with_success, styles)
     if len({row.condition.series for row in drawn}) < 2:
         return None
     finish_axes(axes, is_rate=True)
@@ -40,9 +40,9 @@ def compute_picture(
     counts = episodes_each(row.success.count for row in drawn if row.success)
     add_title(figure, title, f"{counts}, 95% Wilson intervals")
     few = ""
-    if len(drawn) < len(told):
-        few = f"{number(len(drawn))} of {number(len(told))} conditions are shown."
-    unknown = [str(row.condition) for row in told if row.cost is None]
+    if len(drawn) < len(with_success):
+        few = f"{number(len(drawn))} of {number(len(with_success))} conditions are shown."
+    unknown = [str(row.condition) for row in with_success if row.cost is None]
     if unknown:
         few += f" Of {_some(unknown)} the cost is not known."
     caption = (
@@ -60,6 +60,6 @@ def _steps(steps: Sequence[int]) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:SHOWN_NAMES])
+    listed = ", ".join(names[:SHOWN_NAMES])
     more = len(names) - SHOWN_NAMES
-    return f"{shown} and {more} more" if more > 0 else shown
+    return f"{listed} and {more} more" if more > 0 else listed

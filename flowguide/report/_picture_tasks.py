@@ -39,17 +39,17 @@ def draw_tasks(
         for each in compared
         if any(r.success and r.condition.has_weight and r.condition.unit == unit for r in each.rows)
     ]
-    shown = weighted[:MAX_TASKS]
-    if len(shown) < 2:
+    drawn = weighted[:MAX_TASKS]
+    if len(drawn) < 2:
         return None
-    columns = {2: 2, 3: 3, 4: 2}.get(len(shown), 3 if len(shown) < 10 else 4)
-    lines = -(-len(shown) // columns)
+    columns = {2: 2, 3: 3, 4: 2}.get(len(drawn), 3 if len(drawn) < 10 else 4)
+    lines = -(-len(drawn) // columns)
     figure = new_figure(1.9 + 2.9 * columns, 1.2 + 2.3 * lines)
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
-    points = [{r.condition: r.success for r in each.rows if _belongs(r, unit)} for each in shown]
-    weights = sorted({c.weight for found in points for c in found if c.weight is not None})
-    for axes, each, found in zip(panels.flat, shown, points, strict=False):
-        draw_curves(axes, found, unit, styles)
+    points = [{r.condition: r.success for r in each.rows if _belongs(r, unit)} for each in drawn]
+    weights = sorted({c.weight for rates in points for c in rates if c.weight is not None})
+    for axes, each, rates in zip(panels.flat, drawn, points, strict=False):
+        draw_curves(axes, rates, unit, styles)
         if unit != "raw":
             # These travel: one axis for all tasks.
             scale_weights(axes, weights, room=0.12)
@@ -57,16 +57,16 @@ def draw_tasks(
         axes.set_xlabel("")
         axes.set_title(short(each.group.task), fontsize=9)
         axes.tick_params(labelsize=8)
-    for axes in panels.flat[len(shown) :]:
+    for axes in panels.flat[len(drawn) :]:
         axes.set_axis_off()
     figure.supxlabel(axis_name(unit), fontsize=10)
     figure.supylabel("success rate", fontsize=10)
     add_legend(figure, panels.flat)
-    counts = episodes_each(rate.count for found in points for rate in found.values() if rate)
+    counts = episodes_each(rate.count for rates in points for rate in rates.values() if rate)
     add_title(figure, title, f"{counts}, 95% Wilson intervals")
-    left_out = styles.left_out(c for found in points for c in found)
-    if len(shown) < len(weighted):
-        left_out = f"{len(shown)} of {len(weighted)} tasks are shown. {left_out}".strip()
+    left_out = styles.left_out(c for rates in points for c in rates)
+    if len(drawn) < len(weighted):
+        left_out = f"{len(drawn)} of {len(weighted)} tasks are shown. {left_out}".strip()
     caption = f"Success on each task against the {axis_name(unit)}: {title}."
     return Picture(name, figure, caption, left_out)
 
@@ -82,8 +82,8 @@ def draw_iqm(name: str, title: str, tasks: Tasks, styles: Styles) -> Picture | N
     counts = episodes_each((row.iqm.count for row in tasks.overall), "runs")
     below = f"{counts}, 95% stratified bootstrap intervals"
     caption = f"Interquartile mean of success: {title}."
-    found = {row.condition: row.iqm for row in tasks.overall}
-    if tasks.kind == "test" or not any(condition.has_weight for condition in found):
+    means = {row.condition: row.iqm for row in tasks.overall}
+    if tasks.kind == "test" or not any(condition.has_weight for condition in means):
         return _draw_list(
             name,
             title,
@@ -92,29 +92,29 @@ def draw_iqm(name: str, title: str, tasks: Tasks, styles: Styles) -> Picture | N
             [(row.name, [(row.iqm, "interquartile mean")]) for row in tasks.overall],
             "interquartile mean of success",
         )
-    units = units_of(found) or ["raw"]
+    units = units_of(means) or ["raw"]
     figure = new_figure(2.4 + 4.8 * len(units), 4.4)
     panels = figure.subplots(1, len(units), sharey=True, squeeze=False)[0]
     for axes, unit in zip(panels, units, strict=True):
-        draw_curves(axes, found, unit, styles)
+        draw_curves(axes, means, unit, styles)
         finish_axes(axes, is_rate=True)
     panels[0].set_ylabel("interquartile mean of success")
     add_legend(figure, panels)
     add_title(figure, title, below)
-    return Picture(name, figure, caption, styles.left_out(found))
+    return Picture(name, figure, caption, styles.left_out(means))
 
 
 def draw_conditions(name: str, title: str, rows: Sequence[Comparison]) -> Picture | None:
-    """Success of conditions in a list, where none has a weight; None if it is not told."""
-    told = [row for row in rows if row.success]
-    if not told:
+    """Success of conditions in a list, where none has a weight; None if it is not known."""
+    with_success = [row for row in rows if row.success]
+    if not with_success:
         return None
-    counts = episodes_each(row.success.count for row in told if row.success)
-    found: list[tuple[str, list]] = [
-        (str(row.condition), [(row.success, "success")]) for row in told
+    counts = episodes_each(row.success.count for row in with_success if row.success)
+    lines: list[tuple[str, list]] = [
+        (str(row.condition), [(row.success, "success")]) for row in with_success
     ]
     below = f"{counts}, 95% Wilson intervals"
-    return _draw_list(name, title, below, f"Success: {title}.", found, "success rate")
+    return _draw_list(name, title, below, f"Success: {title}.", lines, "success rate")
 
 
 def draw_tuned(
@@ -146,37 +146,37 @@ def _draw_list(
     name: str, title: str, below: str, caption: str, rows: Sequence[tuple[str, list]], label: str
 ) -> Picture:
     """Names with their numbers and intervals, one a line."""
-    shown = thinned(rows, MAX_ROWS)
-    figure = new_figure(7.2, 1.4 + 0.32 * len(shown))
+    drawn = thinned(rows, MAX_ROWS)
+    figure = new_figure(7.2, 1.4 + 0.32 * len(drawn))
     axes = figure.subplots()
     # By its place: the last number of each line is the filled one.
-    for y, (_, several) in enumerate(shown):
-        for i, (found, kind) in enumerate(several):
-            if found is not None:
+    for y, (_, several) in enumerate(drawn):
+        for i, (estimate, kind) in enumerate(several):
+            if estimate is not None:
                 is_last = i == len(several) - 1
                 shift = 0.16 * (2 * i - len(several) + 1)
-                _draw_point(axes, y + shift, found, kind, is_last)
-    axes.set_yticks(range(len(shown)), [called for called, _ in shown], fontsize=8)
-    axes.set_ylim(len(shown) - 0.4, -0.6)
+                _draw_point(axes, y + shift, estimate, kind, is_last)
+    axes.set_yticks(range(len(drawn)), [called for called, _ in drawn], fontsize=8)
+    axes.set_ylim(len(drawn) - 0.4, -0.6)
     axes.set_xlim(-0.05, 1.05)
     finish_axes(axes, is_rate=False)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(label)
-    if max(len(several) for _, several in shown) > 1:
+    if max(len(several) for _, several in drawn) > 1:
         add_legend(figure, [axes])
     add_title(figure, title, below)
     left_out = ""
-    if len(shown) < len(rows):
-        left_out = f"{len(shown)} of {number(len(rows))} conditions are shown."
+    if len(drawn) < len(rows):
+        left_out = f"{len(drawn)} of {number(len(rows))} conditions are shown."
     return Picture(name, figure, caption, left_out)
 
 
-def _draw_point(axes: Any, y: float, found: Any, kind: str, is_filled: bool) -> None:
+def _draw_point(axes: Any, y: float, estimate: Any, kind: str, is_filled: bool) -> None:
     color = "#0072B2" if is_filled else "#E69F00"
     axes.errorbar(
-        [found.value],
+        [estimate.value],
         [y],
-        xerr=errors_of([found]),
+        xerr=errors_of([estimate]),
         color=color,
         marker="o" if is_filled else "s",
         markerfacecolor=color if is_filled else "white",

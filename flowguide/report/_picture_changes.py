@@ -26,12 +26,14 @@ def draw_weights(
     name: str, title: str, rows: Sequence[Comparison], unit: str, styles: Styles
 ) -> Picture:
     """Success and return against the weights of one unit."""
-    shown = {r.condition: r for r in rows if r.condition.unit == unit or not r.condition.has_weight}
-    told = any(row.success for row in shown.values())
+    of_unit = {
+        r.condition: r for r in rows if r.condition.unit == unit or not r.condition.has_weight
+    }
+    has_success = any(row.success for row in of_unit.values())
     panels_of: list[tuple[str, dict[Any, Any]]] = []
-    if told:
-        panels_of.append(("success rate", {c: row.success for c, row in shown.items()}))
-    panels_of.append(("mean return", {c: row.episode_return for c, row in shown.items()}))
+    if has_success:
+        panels_of.append(("success rate", {c: row.success for c, row in of_unit.items()}))
+    panels_of.append(("mean return", {c: row.episode_return for c, row in of_unit.items()}))
     figure = new_figure(7.2, 1.0 + 2.9 * len(panels_of))
     panels = figure.subplots(len(panels_of), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (label, points) in zip(panels, panels_of, strict=True):
@@ -40,12 +42,12 @@ def draw_weights(
         axes.set_ylabel(label)
         axes.label_outer()
     add_legend(figure, panels)
-    intervals = "Wilson (success), bootstrap (return)" if told else "bootstrap"
-    counts = episodes_each(row.episodes for row in shown.values() if row.episodes)
+    intervals = "Wilson (success), bootstrap (return)" if has_success else "bootstrap"
+    counts = episodes_each(row.episodes for row in of_unit.values() if row.episodes)
     add_title(figure, title, f"{counts}; 95% intervals: {intervals}")
-    shown_as = "Success and return" if told else "Return"
+    shown_as = "Success and return" if has_success else "Return"
     caption = f"{shown_as} against the {axis_name(unit)}: {title}."
-    return Picture(name, figure, caption, styles.left_out(shown))
+    return Picture(name, figure, caption, styles.left_out(of_unit))
 
 
 def draw_changes(name: str, title: str, rows: Sequence[Comparison]) -> Picture | None:
@@ -53,26 +55,26 @@ def draw_changes(name: str, title: str, rows: Sequence[Comparison]) -> Picture |
     changed = [row for row in rows if row.difference is not None and row.gained is not None]
     if not changed:
         return None
-    shown: list[Any] = _few(changed)
-    figure = new_figure(7.2, 1.3 + 0.27 * len(shown))
+    drawn: list[Any] = _few(changed)
+    figure = new_figure(7.2, 1.3 + 0.27 * len(drawn))
     axes = figure.subplots()
-    for y, row in enumerate(shown):
+    for y, row in enumerate(drawn):
         _draw_change(axes, y, row)
-    axes.set_yticks(range(len(shown)), [str(row.condition) for row in shown], fontsize=8)
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    low = min(min(row.difference.low, -(row.lost or 0) / row.pairs) for row in shown)
-    high = max(max(row.difference.high, (row.gained or 0) / row.pairs) for row in shown)
+    axes.set_yticks(range(len(drawn)), [str(row.condition) for row in drawn], fontsize=8)
+    axes.set_ylim(len(drawn) - 0.4, -0.6)
+    low = min(min(row.difference.low, -(row.lost or 0) / row.pairs) for row in drawn)
+    high = max(max(row.difference.high, (row.gained or 0) / row.pairs) for row in drawn)
     axes.set_xlim(1.05 * min(low, -0.05), 1.05 * max(high, 0.05))
     axes.axvline(0, color="0.2", linewidth=0.8)
     finish_axes(axes, is_rate=False)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("share of the pairs: lost to the left, gained to the right")
-    counts = episodes_each((row.pairs for row in shown), "pairs")
+    counts = episodes_each((row.pairs for row in drawn), "pairs")
     below = f"{counts}; diamond: difference to unguided with its 95% bootstrap interval"
     add_title(figure, title, below)
     left_out = ""
-    if len(shown) < len(changed):
-        left_out = f"{len(shown)} of {number(len(changed))} conditions are shown."
+    if len(drawn) < len(changed):
+        left_out = f"{len(drawn)} of {number(len(changed))} conditions are shown."
     return Picture(name, figure, f"Episodes gained and lost: {title}.", left_out)
 
 
@@ -80,11 +82,11 @@ def _draw_change(axes: Any, y: int, row: Comparison) -> None:
     gained, lost = row.gained or 0, row.lost or 0
     axes.barh(y, gained / row.pairs, color=_GAINED, alpha=0.4, height=0.7, linewidth=0)
     axes.barh(y, -lost / row.pairs, color=_LOST, alpha=0.4, height=0.7, linewidth=0)
-    found: Any = row.difference
+    difference: Any = row.difference
     axes.errorbar(
-        [found.value],
+        [difference.value],
         [y],
-        xerr=errors_of([found]),
+        xerr=errors_of([difference]),
         color="black",
         marker="D",
         markersize=4,
