@@ -11,8 +11,8 @@ from flowguide import nn
 from flowguide.data import Windows
 from flowguide.train import Conditioned, IQL, train
 
-from ..test_train import chain_dataset, promotion_as_optax_needs_it as promotion_as_optax_needs_it
 from .test_critics import GAMMA, make_critic
+from .test_train import chain_dataset, promotion_as_optax_needs_it as promotion_as_optax_needs_it
 
 
 def make_learner(**options):

@@ -14,7 +14,7 @@ from flowguide import nn
 from flowguide.data import Windows
 from flowguide.train import Bootstrapped, NoiseConditioned, ReturnRegression, train
 
-from ..test_train import chain_dataset, promotion_as_optax_needs_it as promotion_as_optax_needs_it
+from .test_train import chain_dataset, promotion_as_optax_needs_it as promotion_as_optax_needs_it
 
 GAMMA = 0.9
 STATES = jnp.arange(-2.0, 4.0)[:, None]

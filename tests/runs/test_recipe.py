@@ -10,7 +10,7 @@ import pytest
 import flowguide as fg
 from flowguide.runs import _recipe, preset, PRESETS
 
-from ..test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
+from ..train.test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
 from .runs import TASK
 
 

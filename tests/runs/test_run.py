@@ -19,7 +19,7 @@ from flowguide.ogbench import collect
 from flowguide.runs import _recipe, read_metrics
 
 from ..helpers import without_typechecker
-from ..test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
+from ..train.test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
 from .runs import NAME, quiet_run, TASK
 
 

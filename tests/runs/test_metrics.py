@@ -7,7 +7,7 @@ import pytest
 
 from flowguide.runs import read_metrics
 
-from ..test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
+from ..train.test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
 from .runs import quiet_run
 
 
