@@ -1,0 +1,38 @@
+"""What is in a wheel and a source distribution: `.ci/light` builds and checks both."""
+
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+LARGEST = 5_000_000
+
+
+def main(files: list[str]) -> None:
+    root = Path(__file__).resolve().parents[1]
+    package = {f"{f.relative_to(root)}" for f in (root / "flowguide").rglob("*.py")}
+    plans = {f.name for f in (root / "examples" / "ogbench").glob("*.toml")}
+    for file in map(Path, files):
+        if file.suffix == ".whl":
+            with zipfile.ZipFile(file) as wheel:
+                names = {info.filename for info in wheel.infolist() if not info.is_dir()}
+            foreign = {name for name in names if name.split("/")[0].split("-")[0] != "flowguide"}
+            assert not foreign, f"{file.name} has {sorted(foreign)[:5]}"
+            wanted = {*package, "flowguide/py.typed"}
+            wanted |= {f"flowguide/examples/ogbench/{plan}" for plan in plans}
+        else:
+            with tarfile.open(file) as source:
+                names = {name.partition("/")[2] for name in source.getnames()}
+            wanted = {*package, "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml"}
+        missing = wanted - names
+        assert not missing, f"{file.name} lacks {sorted(missing)[:5]}"
+        rubbish = {n for n in names if "__pycache__" in n or n.endswith((".npz", ".safetensors"))}
+        assert not rubbish, f"{file.name} has {sorted(rubbish)[:5]}"
+        size = file.stat().st_size
+        assert size < LARGEST, f"{file.name} has {size:,} bytes"
+        print(f"{file.name}: {len(names)} files, {size / 1e6:.1f} MB")
+    assert len(files) == 2, files
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
