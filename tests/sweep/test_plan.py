@@ -8,8 +8,7 @@ import pytest
 from flowguide.evaluate import Condition
 from flowguide.evaluate._cross import Crossing
 from flowguide.sweep import make_jobs, read_plan
-from flowguide.sweep._plan import conditions_of, Evaluation, Tuning
-from flowguide.sweep._resources import Resources
+from flowguide.sweep._plan import conditions_of, Evaluation, find_plan, Resources, Tuning
 from flowguide.train import preset
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "ogbench"
@@ -223,8 +222,9 @@ def test_errors_of_plans(tmp_path: Path, old, new, message):
 
 
 def test_more_errors(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="no plan"):
-        read_plan(tmp_path / "none.toml")
+    shipped = r"no plan none.toml. Shipped plans: \['paper', 'small', 'tiny'\]"
+    with pytest.raises(FileNotFoundError, match=shipped):
+        read_plan("none.toml")
     goals = PLAN.replace(MAZE.format(2), "pointmaze-medium-navigate-v0")
     with pytest.raises(ValueError, match="cannot share its policy"):
         read_plan(write(tmp_path, goals))
@@ -261,6 +261,17 @@ def test_the_plans_in_examples(tmp_path: Path):
     }
     assert small.evaluation and len(conditions_of(small.evaluation.conditions)) == 1 + 2 * 6 + 4 + 1
     assert small.tuning and len(conditions_of(small.tuning.candidates)) == 1 + 2 * 5 + 1
+
+
+def test_shipped_plans_have_names(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_plan("small") == (EXAMPLES / "small.toml", tmp_path)
+    paper = read_plan("paper")
+    folders = [own.get("dataset_dir") for own in paper.trainings[0].differing.values()]
+    assert str(tmp_path / "data" / "scene-play-100m-v0") in folders
+    # A file of that name goes first.
+    (tmp_path / "small").write_text(PLAN)
+    assert find_plan("small") == (Path("small"), tmp_path)
 
 
 def test_the_plan_in_the_documentation(tmp_path: Path):
