@@ -11,9 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from flowguide._system.processes import without_interrupts
-from flowguide.sweep import Job
-from flowguide.sweep._process import JobProcess
-from flowguide.sweep._state import log_file
+from tests.sweep.fake import fake
+from tests.sweep.running import run as run_jobs
 
 PLAY = """
 import json
@@ -82,10 +81,8 @@ def test_jobs_of_a_sweep_import_what_the_sweep_does(tmp_path, monkeypatch):
     (tmp_path / "ogbench").mkdir()
     (tmp_path / "ogbench" / "__init__.py").write_text("raise RuntimeError('the wrong one')")
     monkeypatch.chdir(tmp_path)
-    job = Job("report.", "report", "tests.sweep.fake:imports", {"module": "ogbench"})
-    process = JobProcess(job, tmp_path)
-    assert process.wait() == 0, log_file(tmp_path, job.name).read_text()
-    process.close()
+    found, _ = run_jobs([fake("report", "imports", module="ogbench")], tmp_path)
+    assert found["report"].stage == "done", found
 
 
 def test_an_interrupt_waits_until_what_starts_has_started():

@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TYPE_CHECKING
 
@@ -7,9 +8,13 @@ import tyro
 from .._system.progress import make_console
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
 
     from ..sweep import Job, Status
+
+_STYLES = {"done": "green", "running": "cyan", "waiting": "", "failed": "red", "blocked": "yellow"}
+# A table of a thousand jobs is none that can be read: of each stage that is named, so many.
+MOST_ROWS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,20 +27,16 @@ class Sweep:
     """
 
     plan: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PLAN.toml")]
-    """The plan."""
+    """The plan, or the name of one that comes with flowguide: tiny, small, paper."""
 
     out: Path
     """The folder for everything; made if missing."""
 
-    jobs: int = 1
-    """Jobs that run at a time on this machine. They share its cores."""
+    jobs: int | None = None
+    """Jobs that run at a time: by default one, with all cores; with --slurm 500."""
 
     slurm: bool = False
-    """Submit the jobs to SLURM, with the resources in the plan's [slurm] (needs
-    flowguide[slurm])."""
-
-    wait: bool = True
-    """With --slurm, follow the jobs to their end. They go on either way."""
+    """Run the jobs on a SLURM cluster, with the resources in the plan's [slurm]."""
 
     status: bool = False
     """Only show what is done, running, waiting and failed, and why."""
@@ -43,15 +44,21 @@ class Sweep:
     dry_run: bool = False
     """Only show the graph: the jobs, and how many of each kind."""
 
+    write: bool = False
+    """Only write OUT/Snakefile, to run it with Snakemake and any executor of it."""
+
     def run(self) -> None:
-        from ..sweep import dry_run, status
-        from ..sweep._board import table
+        from ..sweep import dry_run, status, sweep
 
         console = make_console()
         if self.dry_run:
             print("\n".join(dry_run(self.plan, self.out)))
             return
-        jobs, found = status(self.plan, self.out) if self.status else self._sweep(console)
+        if self.status:
+            jobs, found = status(self.plan, self.out)
+        else:
+            options = {"jobs": self.jobs, "slurm": self.slurm, "run": not self.write}
+            jobs, found = sweep(self.plan, self.out, **options, console=console)
         # Without wrapping, so that paths can be copied.
         console.print(table(jobs, found, self.out), highlight=False, soft_wrap=True)
         report = self.out.expanduser() / "report" / "report.html"
@@ -64,18 +71,31 @@ class Sweep:
                 "them again."
             )
 
-    def _sweep(self, console: "Console") -> "tuple[list[Job], dict[str, Status]]":
-        from ..sweep import sweep
 
-        try:
-            return sweep(
-                *(self.plan, self.out),
-                jobs=self.jobs,
-                slurm=self.slurm,
-                wait=self.wait,
-                console=console,
-            )
-        except KeyboardInterrupt:
-            if self.slurm:
-                console.print("The jobs go on in SLURM; the same command follows them again.")
-            raise
+def table(
+    jobs: "Sequence[Job]", found: "Mapping[str, Status]", out: Path, *, rows: int = MOST_ROWS
+) -> "RenderableType":
+    """How many jobs of each kind are done, running, waiting, failed and blocked; and by name with
+    the reason and the log those that run, and those that failed."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    counts = Table(box=None, padding=(0, 2), header_style="bold")
+    counts.add_column("jobs")
+    for stage, style in _STYLES.items():
+        counts.add_column(stage, justify="right", style=style)
+    for kind in [*dict.fromkeys(job.kind for job in jobs), "all"]:
+        stages = [found[job.name].stage for job in jobs if kind in (job.kind, "all")]
+        counts.add_row(kind, *(str(stages.count(stage) or "-") for stage in _STYLES))
+    lines = []
+    for stage in ("running", "failed"):
+        some = [job.name for job in jobs if found[job.name].stage == stage]
+        for name in some[:rows]:
+            why = f": {found[name].why}" if found[name].why else ""
+            lines.append(Text(f"{stage} {name}{why}", style=_STYLES[stage]))
+            # A line of its own, to be copied.
+            lines.append(Text(f"  {out / 'jobs' / name}.log", style="dim"))
+        if len(some) > rows:
+            lines.append(Text(f"{stage}: {len(some) - rows} more", style=_STYLES[stage]))
+    return Group(counts, *lines)

@@ -1,7 +1,6 @@
-from ._graph import make_jobs
-from ._jobs import Job
+from ._graph import Job, make_jobs
 from ._plan import Plan, read_plan
-from ._status import Status
+from ._state import Status
 from ._sweep import dry_run, status, sweep
 
 __all__ = [

@@ -1,19 +1,41 @@
 import dataclasses
 import itertools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .._agent.cross import Crossing
 from .._run_folder import RunFolder
 from ..ogbench import check_collectable, dataset_name, DEFAULT_DATASET_DIR, is_goal_conditioned
 from ..runs import Settings
-from ._jobs import Job
-from ._plan import Evaluation, Plan, Tuning
-from ._training import Training
+from ._plan import Evaluation, Plan, Playing, Tuning
 
-DATA, POLICIES, CRITICS = "data", "policies", "critics"
-EVALUATIONS, TUNED, REPORT = "evaluations", "tuned", "report"
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One job of a sweep: a call in a process of its own.
+
+    **Attributes:**
+
+    - `name`: of its files in `OUT/jobs`.
+    - `kind`: one of `KINDS`; what resources it gets.
+    - `call`: `"module:function"`, called as `function(out, arguments, cpus)`.
+    - `arguments`: JSON. Paths in it count from the folder of the sweep, so that it can be moved.
+    - `needs`: names of the jobs that must be done before.
+    - `tolerant`: it runs as well if some of these failed.
+    """
+
+    name: str
+    kind: str
+    call: str
+    arguments: dict[str, Any]
+    needs: tuple[str, ...] = ()
+    tolerant: bool = False
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What its result follows from, as JSON gives it back."""
+        return json.loads(json.dumps({"call": self.call, "arguments": self.arguments}))
 
 
 def make_jobs(plan: Plan, out: Path) -> list[Job]:
@@ -36,45 +58,57 @@ def make_jobs(plan: Plan, out: Path) -> list[Job]:
     critics: dict[tuple[str, str], list[Job]] = {}
     played: list[Job] = []
 
-    def add(job: Job) -> Job:
-        return jobs.setdefault(job.name, job)
+    def add(kind: str, name: str, arguments: dict[str, Any], needs: Sequence[Job] = ()) -> Job:
+        full = f"{kind}.{name}" if name else kind
+        call, names = f"flowguide.sweep._kinds:{kind}", tuple(job.name for job in needs)
+        job = Job(full, kind, call, arguments, names, tolerant=kind == "report")
+        return jobs.setdefault(full, job)
 
-    # Seed by seed, so that there are results of all tasks long before the last seed is trained.
     for seed, training, tasks in itertools.product(plan.seeds, plan.trainings, groups.values()):
         settings = training.policy_settings(tasks)
-        data = _data_job(plan, out, training, settings)
-        needs = [add(data)] if data else []
-        policy = add(_policy_job(plan, out, training, settings, seed, needs))
+        dataset, needs = dataset_name(settings.task), []
+        if missing := _missing(plan, out, settings):
+            # A training with a folder of its own has a dataset of its own.
+            own = f"{training.name}." if "dataset_dir" in training.options else ""
+            needs = [add(missing.pop("kind"), own + dataset, missing)]
+        folder = f"policies/{dataset}/{training.name}/seed_{seed}"
+        settings = dataclasses.replace(settings, task=_trained_under(out / folder, settings.task))
+        arguments = _run(plan, settings, seed, folder)
+        policy = add("policy", f"{training.name}.{dataset}.seed_{seed}", arguments, needs)
         for task in tasks:
-            critic = add(_critic_job(plan, training, task, seed, policy))
+            name = f"{training.name}.{task}.seed_{seed}"
+            settings = dataclasses.replace(training.critic_settings(task), frozen=Path(folder))
+            run = f"critics/{task}/{training.name}/seed_{seed}"
+            critic = add("critic", name, _run(plan, settings, seed, run), [policy])
             critics.setdefault((training.name, task), []).append(critic)
             if plan.evaluation:
-                played.append(add(_evaluate_job(plan.evaluation, training, task, seed, critic)))
+                file = f"evaluations/{task}/{training.name}/seed_{seed}.jsonl"
+                arguments = _play(plan.evaluation, training.name, [critic]) | {"file": file}
+                played.append(add("evaluate", name, arguments, [critic]))
     if plan.tuning:
         for (name, task), found in critics.items():
-            played.append(add(_tune_job(plan.tuning, name, task, found)))
+            arguments = _play(plan.tuning, name, found) | {"folder": f"tuned/{task}/{name}"}
+            played.append(add("tune", f"{name}.{task}", arguments, found))
     if played:
-        add(_report_job(played))
+        files = [job.arguments.get("file") or job.arguments["folder"] for job in played]
+        add("report", "", {"files": files, "folder": "report"}, played)
     return list(jobs.values())
 
 
-def _data_job(plan: Plan, out: Path, training: Training, settings: Settings) -> Job | None:
+def _missing(plan: Plan, out: Path, settings: Settings) -> dict[str, Any] | None:
     """What makes or downloads a missing dataset: once, or its policies would all at a time."""
     dataset, folder = dataset_name(settings.task), _data_folder(plan, settings)
     if settings.slices or (out / Path(folder).expanduser() / f"{dataset}.npz").exists():
         return None
-    # A training with a folder of its own has a dataset of its own.
-    name = dataset if "dataset_dir" not in training.options else f"{training.name}.{dataset}"
     if plan.collect is None:
-        return _job("download", name, {"dataset": dataset, "folder": folder})
+        return {"kind": "download", "dataset": dataset, "folder": folder}
     try:
         check_collectable(dataset)
     except ValueError as error:
         raise ValueError(
             f"collect is {plan.collect}: {error} Or else its npz files in {out / folder}."
         ) from error
-    arguments = {"dataset": dataset, "episodes": plan.collect, "folder": folder}
-    return _job("collect", name, arguments)
+    return {"kind": "collect", "dataset": dataset, "episodes": plan.collect, "folder": folder}
 
 
 def _data_folder(plan: Plan, settings: Settings) -> str:
@@ -82,22 +116,13 @@ def _data_folder(plan: Plan, settings: Settings) -> str:
         return str(settings.dataset_dir)
     if plan.dataset_dir is not None:
         return str(plan.dataset_dir)
-    return DATA if plan.collect is not None else DEFAULT_DATASET_DIR
+    return "data" if plan.collect is not None else DEFAULT_DATASET_DIR
 
 
-def _policy_job(
-    plan: Plan, out: Path, training: Training, settings: Settings, seed: int, needs: Sequence[Job]
-) -> Job:
-    dataset = dataset_name(settings.task)
-    folder = _folder(POLICIES, dataset, training, seed)
-    settings = dataclasses.replace(
-        settings,
-        task=_trained_under(out / folder, settings.task),
-        seed=seed,
-        dataset_dir=Path(_data_folder(plan, settings)),
-    )
-    arguments = {"settings": settings.to_json(), "folder": folder}
-    return _job("policy", f"{training.name}.{dataset}.seed_{seed}", arguments, needs)
+def _run(plan: Plan, settings: Settings, seed: int, folder: str) -> dict[str, Any]:
+    data = Path(_data_folder(plan, settings))
+    settings = dataclasses.replace(settings, seed=seed, dataset_dir=data)
+    return {"settings": settings.to_json(), "folder": folder}
 
 
 def _trained_under(folder: Path, task: str) -> str:
@@ -110,65 +135,9 @@ def _trained_under(folder: Path, task: str) -> str:
     return found if same and not is_goal_conditioned(task) else task
 
 
-def _critic_job(plan: Plan, training: Training, task: str, seed: int, policy: Job) -> Job:
-    settings = training.critic_settings(task)
-    settings = dataclasses.replace(
-        settings,
-        seed=seed,
-        dataset_dir=Path(_data_folder(plan, settings)),
-        frozen=Path(policy.arguments["folder"]),
-    )
-    folder = _folder(CRITICS, task, training, seed)
-    arguments = {"settings": settings.to_json(), "folder": folder}
-    return _job("critic", f"{training.name}.{task}.seed_{seed}", arguments, [policy])
-
-
-def _evaluate_job(
-    evaluation: Evaluation, training: Training, task: str, seed: int, critic: Job
-) -> Job:
-    arguments = {
-        "runs": [critic.arguments["folder"]],
-        "conditions": _as_json(evaluation.conditions),
-        "episodes": evaluation.episodes,
-        "file": f"{_folder(EVALUATIONS, task, training, seed)}.jsonl",
-        "training": training.name,
-        "options": _options(evaluation),
-    }
-    return _job("evaluate", f"{training.name}.{task}.seed_{seed}", arguments, [critic])
-
-
-def _tune_job(tuning: Tuning, training: str, task: str, critics: Sequence[Job]) -> Job:
-    arguments = {
-        "runs": [critic.arguments["folder"] for critic in critics],
-        "candidates": _as_json(tuning.candidates),
-        "validation_episodes": tuning.validation_episodes,
-        "test_episodes": tuning.test_episodes,
-        "folder": f"{TUNED}/{task}/{training}",
-        "training": training,
-        "options": _options(tuning),
-    }
-    return _job("tune", f"{training}.{task}", arguments, critics)
-
-
-def _report_job(played: Sequence[Job]) -> Job:
-    files = [job.arguments.get("file") or job.arguments["folder"] for job in played]
-    job = _job("report", "", {"files": files, "folder": REPORT}, played)
-    return dataclasses.replace(job, name="report", tolerant=True)
-
-
-def _job(kind: str, rest: str, arguments: dict[str, Any], needs: Sequence[Job] = ()) -> Job:
-    names = tuple(job.name for job in needs)
-    return Job(f"{kind}.{rest}", kind, f"flowguide.sweep._kinds:{kind}", arguments, names)
-
-
-def _folder(top: str, name: str, training: Training, seed: int) -> str:
-    return f"{top}/{name}/{training.name}/seed_{seed}"
-
-
-def _as_json(tables: Sequence[Crossing]) -> list[dict[str, Any]]:
-    return [dataclasses.asdict(table) for table in tables]
-
-
-def _options(played: Evaluation | Tuning) -> dict[str, Any]:
-    names = ("replan", "max_episode_steps", "success_at", "rescale", "num_envs", "timeout")
-    return {name: getattr(played, name) for name in names}
+def _play(played: Evaluation | Tuning, training: str, critics: Sequence[Job]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(Playing)}
+    table = dataclasses.asdict(played)
+    options = {name: table.pop(name) for name in names}
+    runs = [critic.arguments["folder"] for critic in critics]
+    return {**table, "runs": runs, "training": training, "options": options}

@@ -1,46 +1,63 @@
-"""The process of one job: `python -m flowguide.sweep._job`, which `_process` starts.
-
-The first line of its standard input says what it does. When that input ends, whoever started this
-process is gone, and it ends as well with all that it started.
-"""
+"""The process of one job: `python -m flowguide.sweep._job NAME CPUS`, in the sweep's folder."""
 
 import importlib
 import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import traceback
+from datetime import datetime, UTC
 from pathlib import Path
 from typing import Any
 
-from .._system.locks import locked
-from .._system.processes import cores
-from ._state import begin, end, log_file
+from .._system.locks import is_locked, locked
+from ._state import job_file, read_state, WORKFLOW, write_state
+
+# Seconds before the end of its time at which a job asks SLURM for more: it ends jobs once in a
+# minute, and some of them a minute early.
+MARGIN = 120
 
 
-def main() -> None:
-    line = _take_input()
-    order = json.loads(line)
-    out, name = Path(order["out"]), order["name"]
-    # After a driver was killed, and started again, the older process may need a moment to end.
-    with locked(log_file(out, name), wait=True):
-        state = begin(out, name, order["spec"], order["needs"])
-        print(f"--- {state.started}: {name} on {socket.gethostname()}", flush=True)
-        why = _call(order["spec"], out, order["cpus"])
-        end(out, name, state, why)
-    sys.exit(0 if why is None else 1)
+def main(name: str, cpus: int) -> None:
+    # Whoever was started in the background of a script ignores interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    out = Path.cwd()
+    workflow = json.loads((out / WORKFLOW).read_text())
+    [job] = [job for job in workflow["jobs"] if job["name"] == name]
+    # After a driver was killed, and started again, an older process may work on the same.
+    log = job_file(out, name, "log")
+    is_second = is_locked(log)
+    with locked(log, wait=True):
+        before = read_state(out, name)
+        before = before if before.get("spec") == job["spec"] else {}
+        if is_second and before.get("state") == "done":
+            return
+        starts = before.get("starts", 0) + 1 if before.get("state") == "running" else 1
+        state = {"state": "running", "spec": job["spec"], "started": _now(), "starts": starts}
+        write_state(out, name, state)
+        print(f"--- {state['started']}: {name} on {socket.gethostname()}")
+        if "SLURM_JOB_ID" in os.environ:
+            _stay_in_slurm(workflow["kinds"][job["kind"]], starts)
+        why = _call(job["spec"], out, cpus)
+        verdict = "done" if why is None else "failed"
+        write_state(out, name, {**state, "state": verdict, "why": why, "ended": _now()})
+    sys.exit(why is not None)
 
 
-def _call(spec: dict[str, Any], out: Path, cpus: int | None) -> str | None:
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _call(spec: dict[str, Any], out: Path, cpus: int) -> str | None:
     """Does the work; why it failed, if it did, in a line."""
     module, _, function = spec["call"].partition(":")
     try:
-        work = getattr(importlib.import_module(module), function)
-        work(out, spec["arguments"], cpus or cores())
+        getattr(importlib.import_module(module), function)(out, spec["arguments"], cpus)
     except KeyboardInterrupt:
-        # Its file goes on to say that it runs; that it does not is to be seen from its lock.
+        # Its state goes on to say that it runs; that it does not is to be seen from its lock.
         sys.exit("--- stopped")
     except Exception as error:
         traceback.print_exc()
@@ -48,33 +65,18 @@ def _call(spec: dict[str, Any], out: Path, cpus: int | None) -> str | None:
     return None
 
 
-def _take_input() -> str:
-    if "SLURM_JOB_ID" in os.environ:
-        _ignore_warnings()
-    lifeline = os.dup(0)
-    # What is started from here must not read from it.
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    stream = os.fdopen(lifeline)
-    line = stream.readline()
-
-    def end_with_it() -> None:
-        stream.read()
-        os.killpg(0, signal.SIGKILL)
-
-    threading.Thread(target=end_with_it, daemon=True).start()
-    return line
-
-
-def _ignore_warnings() -> None:
-    """SLURM sends signals to all processes of a job some time before it ends them. To the first,
-    for a time limit, the process reacts that waits for this one. The second begins a preemption,
-    and what is done until the end of it counts."""
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    # A function, which workers do not inherit: they are ended with this signal.
+def _stay_in_slurm(asked: dict[str, Any], starts: int) -> None:
+    """Goes back into the queue when the time is over, to go on from the last checkpoint."""
+    # It comes before a preemption, and what is done until the end of that counts. A function, which
+    # worker processes do not inherit: they are ended with this signal.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
+    if starts <= asked["timeouts"]:
+        requeue = ["scontrol", "requeue", os.environ["SLURM_JOB_ID"]]
+        seconds = max(0, 60 * asked["resources"]["runtime"] - MARGIN)
+        timer = threading.Timer(seconds, subprocess.run, [requeue])
+        timer.daemon = True
+        timer.start()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1], int(sys.argv[2]))

@@ -8,59 +8,99 @@ from typing import Any, Literal
 
 from .._agent.cross import Crossing
 from .._checks import as_positive_int
+from .._random import as_seed
 from ..ogbench import check_name, dataset_name, is_goal_conditioned
 from ..results import Condition
-from ._resources import KINDS, Resources
 from ._tables import check_keys, from_table
 from ._training import Training
 
+# The kinds of jobs, in the order of the graph.
+KINDS = ("collect", "download", "policy", "critic", "evaluate", "tune", "report")
+# A job goes back into SLURM's queue two minutes before its time is over.
+_LEAST = {"gpus": 0, "cpus": 1, "time": 5, "timeouts": 0}
+_COUNTS = "episodes validation_episodes test_episodes replan max_episode_steps num_envs".split()
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Playing:
+    """How episodes are played: the fields are as in `flowguide.evaluate.evaluate`."""
+
+    replan: int | None = None
+    max_episode_steps: int | None = None
+    success_at: Literal["end", "any"] = "end"
+    rescale: bool = False
+    num_envs: int | None = None
+    timeout: float = 120.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation(Playing):
     """What is played with each policy and critic, `[evaluate]` in a plan.
 
     **Attributes:**
 
     - `conditions`: what is compared: tables of methods and weights.
     - `episodes`: of each condition, task, training setting and training seed.
-    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `num_envs`, `timeout`: as in
-        `flowguide.evaluate.evaluate`.
     """
 
     conditions: tuple[Crossing, ...]
     episodes: int
-    replan: int | None = None
-    max_episode_steps: int | None = None
-    success_at: Literal["end", "any"] = "end"
-    rescale: bool = False
-    num_envs: int | None = None
-    timeout: float = 120.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Tuning:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tuning(Playing):
     """What is tuned for each task and training setting, `[tune]` in a plan.
 
     **Attributes:**
 
     - `candidates`: what is chosen from: tables of methods and weights.
     - `validation_episodes`, `test_episodes`: to choose on and to report, of each training seed.
-    - `replan`, `max_episode_steps`, `success_at`, `rescale`, `num_envs`, `timeout`: as in
-        `flowguide.evaluate.evaluate`.
     """
 
     candidates: tuple[Crossing, ...]
     validation_episodes: int = 32
     test_episodes: int = 50
-    replan: int | None = None
-    max_episode_steps: int | None = None
-    success_at: Literal["end", "any"] = "end"
-    rescale: bool = False
-    num_envs: int | None = None
-    timeout: float = 120.0
 
 
 @dataclasses.dataclass(frozen=True)
+class Resources:
+    """What a job asks SLURM for; `[slurm]` in a plan.
+
+    **Attributes:**
+
+    - `partition`: None for the cluster's default.
+    - `gpus`, `cpus`: of one job.
+    - `memory_gb`: None for the cluster's default.
+    - `time`: minutes until a job is put back into the queue; at least 5.
+    - `timeouts`: how often that may happen to a job before it counts as failed.
+    - `setup`: lines of shell before the job, such as `module load cuda`.
+    - `extra`: any other option of sbatch, such as `{account = "...", constraint = "..."}`.
+    """
+
+    partition: str | None = None
+    gpus: int = 0
+    cpus: int = 4
+    memory_gb: float | None = None
+    time: int = 240
+    timeouts: int = 20
+    setup: tuple[str, ...] = ()
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def check(self, where: str) -> None:
+        """Refuses numbers out of range, with a `ValueError`."""
+        for name, low in _LEAST.items():
+            if getattr(self, name) < low:
+                raise ValueError(
+                    f"{name} in {where} must be at least {low}, got {getattr(self, name)}."
+                )
+        if self.memory_gb is not None and not self.memory_gb > 0:
+            raise ValueError(f"memory_gb in {where} must be above 0, got {self.memory_gb}.")
+        for name, value in self.extra.items():
+            if not isinstance(value, (str, int, float)):
+                raise ValueError(f"{name} in extra of {where} must be a string, a number or true.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
     """Tasks x training settings x seeds x guidance conditions, as `read_plan` gives it.
 
@@ -68,68 +108,79 @@ class Plan:
 
     - `tasks`: OGBench names.
     - `seeds`: training seeds, each a run of its own.
-    - `trainings`: the named training settings.
     - `collect`: how many episodes are collected of a dataset that is not there; None for none.
     - `dataset_dir`: the folder of the datasets; None for the default.
+    - `trainings`: the named training settings.
     - `evaluation`, `tuning`: what is played; None for nothing.
     - `resources`: what each kind of job asks SLURM for.
     """
 
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
-    trainings: tuple[Training, ...]
     collect: int | None = None
     dataset_dir: Path | None = None
+    trainings: tuple[Training, ...] = ()
     evaluation: Evaluation | None = None
     tuning: Tuning | None = None
     resources: Mapping[str, Resources] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Top:
-    """The keys of a plan that are no tables."""
+def find_plan(plan: str | os.PathLike) -> tuple[Path, Path]:
+    """The file of a plan, or of a shipped plan by its name, and the folder that its paths count
+    from: of a shipped plan the working folder.
 
-    tasks: tuple[str, ...]
-    seeds: tuple[int, ...]
-    collect: int | None = None
-    dataset_dir: Path | None = None
+    **Raises:**
+
+    `FileNotFoundError` that names the shipped plans.
+    """
+    file = Path(plan).expanduser()
+    if file.is_file():
+        return file, file.absolute().parent
+    package = Path(__file__).parents[1]
+    # In the wheel; beside the package in a repository.
+    folders = (package / "examples" / "ogbench", package.parent / "examples" / "ogbench")
+    shipped = {found.stem: found for folder in folders[::-1] for found in folder.glob("*.toml")}
+    if str(plan) not in shipped:
+        raise FileNotFoundError(f"There is no plan {file}. Shipped plans: {sorted(shipped)}.")
+    return shipped[str(plan)], Path.cwd()
 
 
-def read_plan(file: str | os.PathLike) -> Plan:
+def read_plan(plan: str | os.PathLike) -> Plan:
     """Reads a plan, a TOML file as `docs/sweeps.md` describes it.
 
     **Arguments:**
 
-    - `file`: the TOML file. Relative paths in it count from the folder that it is in.
+    - `plan`: the TOML file. Relative paths in it count from the folder that it is in. Or the name
+        of a plan that comes with flowguide, such as `"small"`: they count from the working folder.
 
     **Raises:**
 
     `FileNotFoundError`; `ValueError` that names the file and what is wrong in it.
     """
-    file = Path(file).expanduser()
-    if not file.is_file():
-        raise FileNotFoundError(f"There is no plan {file}.")
+    file, folder = find_plan(plan)
     try:
-        return _parse(tomllib.loads(file.read_text(encoding="utf-8-sig")), file.absolute().parent)
+        return _parse(tomllib.loads(file.read_text(encoding="utf-8-sig")), folder)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
 
 def _parse(table: dict[str, Any], folder: Path) -> Plan:
-    tables = ("train", "evaluate", "tune", "slurm")
-    names = [field.name for field in dataclasses.fields(_Top)]
-    check_keys(table, [*names, *tables], "the plan")
-    top = from_table(_Top, {key: table[key] for key in names if key in table}, "the plan")
-    _check_tasks(top.tasks)
-    if not top.seeds or min(top.seeds) < 0 or len(set(top.seeds)) < len(top.seeds):
-        raise ValueError(f"seeds must be different integers of at least 0, got {list(top.seeds)}.")
-    if top.collect is not None:
-        as_positive_int("collect", top.collect)
-    return Plan(
-        **{**vars(top), "dataset_dir": _below(folder, top.dataset_dir)},
-        trainings=_trainings(table.get("train", {}), top.tasks, folder),
-        evaluation=_evaluation(table["evaluate"]) if "evaluate" in table else None,
-        tuning=_tuning(table["tune"]) if "tune" in table else None,
+    names = ("tasks", "seeds", "collect", "dataset_dir")
+    check_keys(table, [*names, "train", "evaluate", "tune", "slurm"], "the plan")
+    plan = from_table(Plan, {key: table[key] for key in names if key in table}, "the plan")
+    _check_tasks(plan.tasks)
+    for seed in plan.seeds:
+        as_seed("seeds", seed)
+    if not plan.seeds or len(set(plan.seeds)) < len(plan.seeds):
+        raise ValueError(f"seeds must be different integers, got {list(plan.seeds)}.")
+    if plan.collect is not None:
+        as_positive_int("collect", plan.collect)
+    return dataclasses.replace(
+        plan,
+        dataset_dir=plan.dataset_dir and folder / plan.dataset_dir.expanduser(),
+        trainings=_trainings(table.get("train", {}), plan.tasks, folder),
+        evaluation=_playing(Evaluation, "conditions", table, "evaluate"),
+        tuning=_playing(Tuning, "candidates", table, "tune"),
         resources=_resources(table.get("slurm", {})),
     )
 
@@ -164,7 +215,7 @@ def _trainings(table: Any, tasks: Sequence[str], folder: Path) -> tuple[Training
         check_keys(differing, [*tasks, *map(dataset_name, tasks)], f"[train.{name}.tasks]")
         for each in (options, *differing.values()):
             if isinstance(each, dict) and isinstance(each.get("dataset_dir"), str):
-                each["dataset_dir"] = str(_below(folder, Path(each["dataset_dir"])))
+                each["dataset_dir"] = str(folder / Path(each["dataset_dir"]).expanduser())
         training = Training(name, options, differing)
         for dataset in dict.fromkeys(map(dataset_name, tasks)):
             training.policy_settings([t for t in tasks if dataset_name(t) == dataset])
@@ -172,20 +223,22 @@ def _trainings(table: Any, tasks: Sequence[str], folder: Path) -> tuple[Training
     return tuple(trainings)
 
 
-def _evaluation(table: Any) -> Evaluation:
-    crossed = _conditions(table, "conditions", "[evaluate]")
-    found = from_table(Evaluation, {**table, "conditions": ()}, "[evaluate]")
-    _check_counts(found, ("episodes",), "[evaluate]")
-    return dataclasses.replace(found, conditions=crossed)
-
-
-def _tuning(table: Any) -> Tuning:
-    crossed = _conditions(table, "candidates", "[tune]")
-    found = from_table(Tuning, {**table, "candidates": ()}, "[tune]")
-    _check_counts(found, ("validation_episodes", "test_episodes"), "[tune]")
-    if not any(condition.has_weight for condition in conditions_of(crossed)):
-        raise ValueError("[tune] has nothing to choose from: no candidate has a weight.")
-    return dataclasses.replace(found, candidates=crossed)
+def _playing(kind: type[Any], key: str, plan: dict[str, Any], name: str) -> Any:
+    """The table `[evaluate]` or `[tune]` with its conditions or candidates, if there is one."""
+    if name not in plan:
+        return None
+    where = f"[{name}]"
+    crossed = _conditions(plan[name], key, where)
+    found = from_table(kind, {**plan[name], key: ()}, where)
+    for field in dataclasses.fields(kind):
+        value = getattr(found, field.name)
+        if value is not None and field.name in _COUNTS:
+            as_positive_int(f"{field.name} in {where}", value)
+    if not found.timeout > 0:
+        raise ValueError(f"timeout in {where} must be above 0, got {found.timeout}.")
+    if kind is Tuning and not any(each.has_weight for each in conditions_of(crossed)):
+        raise ValueError(f"{where} has nothing to choose from: no candidate has a weight.")
+    return dataclasses.replace(found, **{key: crossed})
 
 
 def conditions_of(tables: Sequence[Crossing]) -> list[Condition]:
@@ -214,14 +267,6 @@ def _conditions(table: Any, key: str, where: str) -> tuple[Crossing, ...]:
     return tuple(found)
 
 
-def _check_counts(record: Any, names: Sequence[str], where: str) -> None:
-    for name in (*names, "replan", "max_episode_steps", "num_envs"):
-        if getattr(record, name) is not None:
-            as_positive_int(f"{name} in {where}", getattr(record, name))
-    if not record.timeout > 0:
-        raise ValueError(f"timeout in {where} must be above 0, got {record.timeout}.")
-
-
 def _resources(table: Any) -> dict[str, Resources]:
     """`[slurm]` is what all kinds of jobs ask for, `[slurm.KIND]` what differs for one."""
     names = [field.name for field in dataclasses.fields(Resources)]
@@ -237,7 +282,3 @@ def _resources(table: Any) -> dict[str, Resources]:
         found[kind] = from_table(Resources, {**shared, **own, "extra": extra}, where)
         found[kind].check(where)
     return found
-
-
-def _below(folder: Path, path: Path | None) -> Path | None:
-    return None if path is None else folder / path.expanduser()

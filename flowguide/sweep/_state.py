@@ -1,105 +1,110 @@
 import dataclasses
 import json
-import uuid
-from collections.abc import Iterable, Mapping
-from datetime import datetime, UTC
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from .._system.files import replace_file
-from ._jobs import Job
+from .._system.locks import is_locked
+from ._graph import Job
 
-JOBS = "jobs"
+JOBS, WORKFLOW = "jobs", "workflow.json"
+
+Stage = Literal["done", "running", "waiting", "failed", "blocked"]
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
-    """What a job's last process left behind, `OUT/jobs/NAME.json`.
+class Status:
+    """Where a job stands.
 
     **Attributes:**
 
-    - `state`: running (or killed while it was), done or failed.
-    - `spec`: what the job was: `Job.spec`.
-    - `why`: it failed.
-    - `result`: a name for what it made, another one each time.
-    - `used`: the results of the jobs that it needed, by their names.
-    - `started`, `ended`: times in UTC.
-    - `starts`: how many processes have worked on this specification.
+    - `stage`: done, running, waiting, failed, or blocked by a job that failed.
+    - `why`: in a few words, where there is something to say.
     """
 
-    state: Literal["running", "done", "failed"]
-    spec: dict[str, Any]
-    why: str | None = None
-    result: str | None = None
-    used: dict[str, str | None] = dataclasses.field(default_factory=dict)
-    started: str | None = None
-    ended: str | None = None
-    starts: int = 1
+    stage: Stage
+    why: str = ""
 
 
-def state_file(out: Path, name: str) -> Path:
-    return out / JOBS / f"{name}.json"
+def job_file(out: Path, name: str, ending: str) -> Path:
+    """A file of a job: its output, `log`, its state, `json`, and `done`, by which Snakemake knows
+    that it is done."""
+    return out / JOBS / f"{name}.{ending}"
 
 
-def log_file(out: Path, name: str) -> Path:
-    return out / JOBS / f"{name}.log"
-
-
-def read_state(out: Path, name: str) -> State | None:
-    """None for a job that never ran, or whose file cannot be read: it will run."""
+def read_state(out: Path, name: str) -> dict[str, Any]:
+    """What a job's last process left: its `state` (running, done or failed), its `spec` and `why`
+    it failed. Empty for a job that never ran, or whose file cannot be read: it will run."""
     try:
-        return State(**json.loads(state_file(out, name).read_text()))
+        return dict(json.loads(job_file(out, name, "json").read_text()))
     except (OSError, ValueError, TypeError):
-        return None
+        return {}
 
 
-def read_states(out: Path, jobs: Iterable[Job]) -> dict[str, State | None]:
-    return {job.name: read_state(out, job.name) for job in jobs}
+def write_state(out: Path, name: str, state: dict[str, Any]) -> None:
+    text = json.dumps(state, indent=2) + "\n"
+    replace_file(job_file(out, name, "json"), lambda path: path.write_text(text))
 
 
-def begin(out: Path, name: str, spec: dict[str, Any], needs: Iterable[str]) -> State:
-    """Writes that a job is running now."""
-    before = read_state(out, name)
-    starts = before.starts + 1 if before and before.spec == spec and before.result is None else 1
-    found = {need: read_state(out, need) for need in needs}
-    used = {need: state.result if state else None for need, state in found.items()}
-    state = State("running", spec, used=used, started=_now(), starts=starts)
-    write_state(out, name, state)
-    return state
-
-
-def end(out: Path, name: str, state: State, why: str | None) -> None:
-    """Writes how a job ended: done, or failed and why."""
-    result = uuid.uuid4().hex if why is None else None
-    verdict = "done" if why is None else "failed"
-    ended = dataclasses.replace(state, state=verdict, why=why, result=result, ended=_now())
-    write_state(out, name, ended)
-
-
-def write_state(out: Path, name: str, state: State) -> None:
-    text = json.dumps(dataclasses.asdict(state), indent=2) + "\n"
-    replace_file(state_file(out, name), lambda path: path.write_text(text))
-
-
-def is_done(job: Job, states: Mapping[str, State | None]) -> bool:
-    """Whether a job has been done as it is now, with what the jobs that it needs made last."""
-    state = states[job.name]
-    if state is None or state.state != "done" or state.spec != job.spec:
-        return False
-    results = {need: states[need] for need in job.needs}
-    return all(
-        state.used.get(need) == (found.result if found else None) for need, found in results.items()
-    )
-
-
-def to_do(jobs: Iterable[Job], states: Mapping[str, State | None]) -> set[str]:
-    """The names of what has to run: what is not done, and what needs something of that."""
-    found: set[str] = set()
+def statuses(jobs: Sequence[Job], out: Path) -> dict[str, Status]:
+    """Where each job of a graph stands, by its name, from the files of the sweep."""
+    found: dict[str, Status] = {}
     for job in jobs:
-        if not is_done(job, states) or found.intersection(job.needs):
-            found.add(job.name)
+        found[job.name] = _status(job, out, found)
     return found
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _status(job: Job, out: Path, found: dict[str, Status]) -> Status:
+    state = read_state(out, job.name)
+    stage = state.get("state")
+    if stage == "running" and is_locked(job_file(out, job.name, "log")):
+        again = f", start {state['starts']}" if state.get("starts", 1) > 1 else ""
+        return Status("running", f"since {state['started']}{again}")
+    lost = [need for need in job.needs if found[need].stage in ("failed", "blocked")]
+    if lost and not job.tolerant:
+        return Status("blocked", f"needs {lost[0]}")
+    if stage is None or state.get("spec") != job.spec:
+        return Status("waiting")
+    if stage == "failed":
+        return Status("failed", state.get("why") or "")
+    if stage == "running":
+        return Status("waiting", "was stopped in the middle")
+    if not job.tolerant and any(found[need].stage != "done" for need in job.needs):
+        return Status("waiting", "what it needs has changed")
+    return Status("done")
+
+
+def prepare(jobs: Sequence[Job], out: Path) -> None:
+    """Leaves Snakemake the markers of what is done as the plan is now, and forgets the rest: it is
+    to be done, and all that needs it."""
+    found, done = statuses(jobs, out), set[str]()
+    for job in jobs:
+        if found[job.name].stage == "done" and done.issuperset(job.needs):
+            done.add(job.name)
+            job_file(out, job.name, "done").touch()
+        else:
+            job_file(out, job.name, "done").unlink(missing_ok=True)
+            if read_state(out, job.name).get("state") != "running":
+                job_file(out, job.name, "json").unlink(missing_ok=True)
+
+
+def settle(jobs: Sequence[Job], out: Path, log: Path) -> None:
+    """Says of jobs that have failed what they could not say themselves. Snakemake has ended, and
+    nothing kept them back.
+
+    **Arguments:**
+
+    - `jobs`, `out`: the graph, or a part of it that needs no more; the folder of the sweep.
+    - `log`: what Snakemake printed.
+    """
+    found = statuses(jobs, out)
+    for job in jobs:
+        is_ready = job.tolerant or all(found[need].stage == "done" for need in job.needs)
+        if found[job.name].stage == "waiting" and is_ready:
+            began = read_state(out, job.name).get("state") == "running"
+            why = (
+                "its process was killed (out of memory or time?)" if began else "it was not started"
+            )
+            state = {"state": "failed", "spec": job.spec, "why": f"{why}; see {log}"}
+            write_state(out, job.name, state)

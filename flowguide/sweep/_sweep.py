@@ -1,53 +1,45 @@
-import json
+import importlib.util
 import os
 import shutil
-import uuid
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from .._checks import as_positive_int
 from .._system.files import replace_file
 from .._system.locks import locked
-from .._system.progress import make_console
-from ._board import Board, graph_lines
-from ._graph import make_jobs
-from ._jobs import Job
-from ._local import run_local
-from ._plan import read_plan
-from ._queue import NoAnswer, Queued, read_queue
-from ._slurm import run_slurm, SlurmSweep
-from ._state import JOBS
-from ._status import Status, statuses
+from .._system.processes import cores
+from .._system.progress import make_console, printer
+from ._graph import Job, make_jobs
+from ._plan import find_plan, read_plan
+from ._snakemake import on_slurm, run_jobs, write_workflow
+from ._state import JOBS, prepare, Status, statuses
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-LOCK = "lock"
-ABOUT = "sweep.json"
-PLAN = "plan.toml"
 
 
 def sweep(
     plan: str | os.PathLike,
     out: str | os.PathLike,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
     slurm: bool = False,
-    wait: bool = True,
-    poll: float = 15.0,
+    run: bool = True,
+    poll: int = 40,
     console: "Console | None" = None,
 ) -> tuple[list[Job], dict[str, Status]]:
     """Trains and evaluates what a plan says. Called again, it does what is not done.
 
     **Arguments:**
 
-    - `plan`: a TOML file; see `docs/sweeps.md`.
+    - `plan`: a TOML file, or the name of a shipped plan; see `docs/sweeps.md`.
     - `out`: the folder for everything.
-    - `jobs`: how many processes run at a time on this machine.
+    - `jobs`: how many run at a time: by default one on this machine, and with SLURM 500, of which
+        some may wait in its queue.
     - `slurm`: whether the jobs run on a SLURM cluster instead.
-    - `wait`: with SLURM, whether to follow the jobs to their end.
-    - `poll`: with SLURM, seconds between two looks at its queue.
+    - `run`: False only writes the workflow, with what the plan asks SLURM for, for Snakemake.
+    - `poll`: with SLURM, seconds before the first look at its queue.
     - `console`: where it is shown; by default standard output.
 
     **Returns:**
@@ -57,34 +49,33 @@ def sweep(
     **Raises:**
 
     `FileNotFoundError` or `ValueError` for a plan that is missing or makes no sense; `RuntimeError`
-    while another sweep works in the folder, or SLURM does not answer or take a job; `ImportError`
-    without submitit.
+    while another sweep works in the folder, or without a SLURM; `ImportError` without Snakemake.
     """
-    at_a_time = as_positive_int("jobs", jobs)
+    at_a_time = as_positive_int("jobs", (500 if slurm else 1) if jobs is None else jobs)
     parsed, folder = read_plan(plan), Path(out).expanduser()
+    if run:
+        _check_installed(slurm)
     (folder / JOBS).mkdir(parents=True, exist_ok=True)
-    with locked(folder / LOCK, wait=False) as is_alone:
+    with locked(folder / "lock", wait=False) as is_alone:
         if not is_alone:
             raise RuntimeError(f"Another sweep works in {folder}.")
         graph = make_jobs(parsed, folder)
-        _keep_plan(Path(plan).expanduser(), folder)
-        with Board(graph, folder, console or make_console()) as board:
-            if slurm:
-                in_slurm = SlurmSweep(graph, folder, _name(folder, slurm=True), parsed.resources)
-                return graph, run_slurm(in_slurm, board, wait=wait, poll=poll)
-            _refuse_beside_slurm(folder)
-            return graph, run_local(graph, folder, board, at_a_time=at_a_time)
+        _keep_plan(find_plan(plan)[0], folder)
+        cpus = None if slurm or not run else max(1, cores() // at_a_time)
+        write_workflow(graph, folder, parsed.resources, cpus)
+        prepare(graph, folder)
+        if run:
+            where = ["--cores", f"{at_a_time * cpus}"] if cpus else on_slurm(at_a_time, poll)
+            run_jobs(graph, folder, where, printer(console or make_console()))
+        return graph, statuses(graph, folder)
 
 
-def status(
-    plan: str | os.PathLike, out: str | os.PathLike, *, on_message: Callable[[str], Any] = print
-) -> tuple[list[Job], dict[str, Status]]:
+def status(plan: str | os.PathLike, out: str | os.PathLike) -> tuple[list[Job], dict[str, Status]]:
     """The graph of a plan and where each of its jobs stands. Changes nothing.
 
     **Arguments:**
 
     - `plan`, `out`: as in `sweep`.
-    - `on_message`: called with a sentence if SLURM has jobs of the sweep and cannot be asked.
 
     **Raises:**
 
@@ -92,12 +83,7 @@ def status(
     """
     folder = Path(out).expanduser()
     graph = make_jobs(read_plan(plan), folder)
-    queue = {}
-    try:
-        queue = _queue_of(folder)
-    except NoAnswer as error:
-        on_message(str(error))
-    return graph, statuses(graph, folder, queue=queue)
+    return graph, statuses(graph, folder)
 
 
 def dry_run(plan: str | os.PathLike, out: str | os.PathLike) -> list[str]:
@@ -105,53 +91,35 @@ def dry_run(plan: str | os.PathLike, out: str | os.PathLike) -> list[str]:
 
     **Arguments:**
 
-    - `plan`: the plan's file.
-    - `out`: the folder that the sweep would write to. Nothing is written.
+    - `plan`, `out`: as in `sweep`. Nothing is written.
 
     **Raises:**
 
     As `read_plan`.
     """
-    return graph_lines(make_jobs(read_plan(plan), Path(out).expanduser()))
+    jobs = make_jobs(read_plan(plan), Path(out).expanduser())
+    lines = []
+    for job in jobs:
+        # All evaluations, of a report.
+        needs = ", ".join(job.needs) if len(job.needs) <= 3 else f"{len(job.needs)} jobs"
+        lines.append(f"{job.name}  <-  {needs}" if needs else job.name)
+    counts = Counter(job.kind for job in jobs)
+    shown = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    return [*lines, f"{len(jobs)} jobs: {shown}."]
+
+
+def _check_installed(slurm: bool) -> None:
+    needed = ["snakemake", *(["snakemake_executor_plugin_slurm"] if slurm else [])]
+    if not all(map(importlib.util.find_spec, needed)):
+        raise ImportError(
+            "Sweeps run on Snakemake, which is not installed: pip install 'flowguide[sweep]'."
+        )
+    if slurm and shutil.which("sbatch") is None:
+        raise RuntimeError("There is no SLURM here: the command sbatch was not found.")
 
 
 def _keep_plan(plan: Path, folder: Path) -> None:
     """A copy beside the results says what they are results of."""
-    copy = folder / PLAN
+    copy = folder / "plan.toml"
     if not copy.exists() or not copy.samefile(plan):
         replace_file(copy, lambda path: shutil.copyfile(plan, path))
-
-
-def _about(folder: Path) -> dict[str, str | bool]:
-    try:
-        return json.loads((folder / ABOUT).read_text())
-    except (OSError, ValueError):
-        return {}
-
-
-def _name(folder: Path, *, slurm: bool) -> str:
-    """What the sweep is called in SLURM. It stays with the folder, wherever that goes."""
-    about = {"name": uuid.uuid4().hex[:8], **_about(folder), "slurm": slurm}
-    replace_file(folder / ABOUT, lambda path: path.write_text(json.dumps(about) + "\n"))
-    return str(about["name"])
-
-
-def _queue_of(folder: Path) -> dict[str, Queued]:
-    about = _about(folder)
-    if not about.get("slurm"):
-        return {}
-    return {n: queued for n, queued in read_queue(str(about["name"])) if not queued.is_over}
-
-
-def _refuse_beside_slurm(folder: Path) -> None:
-    try:
-        queue = _queue_of(folder)
-    except NoAnswer:
-        # Not on the cluster any more, or without one: then nothing of it can be seen from here.
-        return
-    if queue:
-        numbers = " ".join(queued.id for queued in queue.values())
-        raise RuntimeError(
-            f"{len(queue)} jobs of this sweep are in SLURM's queue: add --slurm, or cancel them "
-            f"first with `scancel {numbers}`."
-        )

@@ -11,18 +11,8 @@ Record = TypeVar("Record")
 
 
 def from_table(kind: type[Record], table: Any, where: str) -> Record:
-    """A dataclass from a table with its fields' names as keys.
-
-    **Arguments:**
-
-    - `kind`: a dataclass, of the types that `convert` knows.
-    - `table`: the table.
-    - `where`: what the table is called in an error, such as `"[evaluate]"`.
-
-    **Raises:**
-
-    `ValueError` for an unknown key, a missing one or a value of another type.
-    """
+    """A dataclass, of the types that `convert` knows, from a table with its fields' names as keys.
+    A `ValueError` says what is wrong in the table, which it calls `where`."""
     fields = {field.name: field for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     check_keys(table, fields, where)
     hints = typing.get_type_hints(kind)
@@ -48,11 +38,7 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     """A value of TOML or JSON as the type that a field has.
 
     Types are strings, paths, numbers, truth values, literals, tuples of one type, tables, and
-    these or None. An integer serves as a float; nothing else is converted silently.
-
-    **Raises:**
-
-    `ValueError` for a value of another type.
+    these or None. An integer serves as a float; anything else is a `ValueError`.
     """
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:

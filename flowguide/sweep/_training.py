@@ -30,7 +30,7 @@ class Training:
     **Attributes:**
 
     - `name`: its name, part of the paths of its runs.
-    - `options`: fields of `flowguide.runs.Settings`, and `preset`.
+    - `options`: fields of `flowguide.train.Settings`, and `preset`.
     - `differing`: for tasks and datasets by name, what differs for them.
     """
 
@@ -39,12 +39,8 @@ class Training:
     differing: Mapping[str, Mapping[str, Any]]
 
     def critic_settings(self, task: str) -> Settings:
-        """How a task's critic is trained, but for the seed, the data's folder and the policy.
-
-        **Raises:**
-
-        `ValueError` for settings that are unknown, of another type, or make no sense.
-        """
+        """How a task's critic is trained, but for the seed, the data's folder and the policy. A
+        `ValueError` for settings that are unknown, of another type, or make no sense."""
         settings = self._settings(task, self._differing(task))
         where = f"[train.{self.name}]"
         if settings.critic not in CRITICS:
@@ -60,17 +56,8 @@ class Training:
         return settings
 
     def policy_settings(self, tasks: Sequence[str]) -> Settings:
-        """How the policy of a dataset is trained, under the first of its tasks.
-
-        **Arguments:**
-
-        - `tasks`: of one dataset.
-
-        **Raises:**
-
-        `ValueError` if the tasks disagree on what the policy follows from; what `critic_settings`
-        raises.
-        """
+        """How the policy of a dataset is trained, under the first of its tasks. A `ValueError` if
+        they disagree on what it follows from, too."""
         found = {task: self._policy_settings(task) for task in tasks}
         first = found[tasks[0]]
         for task, settings in found.items():

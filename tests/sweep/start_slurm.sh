@@ -3,7 +3,8 @@
 #
 # Keeps all of its files in FOLDER, listens on 127.0.0.1 alone (PORT and the one after it), and
 # leaves a SLURM that is configured on the machine as it is. Prints the path that SLURM_CONF has to
-# have. Called again, it does nothing while that SLURM answers. `stop_slurm.sh FOLDER` ends it.
+# have; FOLDER/bin belongs in front of PATH. Called again, it does nothing while that SLURM answers.
+# `stop_slurm.sh FOLDER` ends it.
 # Needs Debian's packages slurm-wlm and munge.
 set -euo pipefail
 folder=$(realpath -m "$1")
@@ -67,6 +68,12 @@ PartitionName=main Nodes=$host Default=YES PriorityTier=1 State=UP
 PartitionName=urgent Nodes=$host PriorityTier=2 State=UP
 CONF
 echo "NodeName=$host Name=gpu File=/dev/null" >"$folder/gres.conf"
+# Snakemake's executor takes SLURM_CONF away from what it starts on a node.
+mkdir -p "$folder/bin"
+for command in srun scontrol; do
+    printf '#!/bin/sh\nSLURM_CONF=%s exec %s "$@"\n' "$SLURM_CONF" "$(command -v $command)" >"$folder/bin/$command"
+    chmod +x "$folder/bin/$command"
+done
 
 munged --force --key-file="$folder/munge.key" --socket="$folder/munge.socket" \
     --pid-file="$folder/munged.pid" --log-file="$folder/log/munged" \

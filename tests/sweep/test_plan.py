@@ -9,8 +9,7 @@ from flowguide._agent.cross import Crossing
 from flowguide.results import Condition
 from flowguide.runs import preset
 from flowguide.sweep import make_jobs, read_plan
-from flowguide.sweep._plan import conditions_of, Evaluation, Tuning
-from flowguide.sweep._resources import Resources
+from flowguide.sweep._plan import conditions_of, Evaluation, find_plan, Resources, Tuning
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "ogbench"
 MAZE = "pointmaze-medium-navigate-singletask-task{}-v0"
@@ -177,6 +176,7 @@ def test_a_policy_stays_with_the_task_that_it_was_trained_under(tmp_path: Path):
     [
         ("seeds = [3, 5]", "", "the plan lacks seeds"),
         ("seeds = [3, 5]", "seeds = [3, 3]", "seeds must be different integers"),
+        ("seeds = [3, 5]", "seeds = [3, 4294967296]", "seeds must be an integer from 0 to 2"),
         (
             "seeds = [3, 5]",
             "seeds = [3.5]",
@@ -223,13 +223,14 @@ def test_errors_of_plans(tmp_path: Path, old, new, message):
 
 
 def test_more_errors(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="no plan"):
-        read_plan(tmp_path / "none.toml")
+    shipped = r"no plan none.toml. Shipped plans: \['paper', 'small', 'tiny'\]"
+    with pytest.raises(FileNotFoundError, match=shipped):
+        read_plan("none.toml")
     goals = PLAN.replace(MAZE.format(2), "pointmaze-medium-navigate-v0")
     with pytest.raises(ValueError, match="cannot share its policy"):
         read_plan(write(tmp_path, goals))
     text = PLAN.replace("pointmaze-medium", "antmaze-medium")
-    with pytest.raises(ValueError, match="'antmaze-medium-navigate-v0' cannot be collected"):
+    with pytest.raises(ValueError, match="collect is 4: 'antmaze-medium-navigate-v0' was played by trained.*cannot be made"):
         make_jobs(read_plan(write(tmp_path, text)), tmp_path / "out")
     text = PLAN.split("[evaluate]")[0] + '[tune]\n[[tune.candidates]]\nmethods = ["unguided"]\n'
     with pytest.raises(ValueError, match="nothing to choose from"):
@@ -261,6 +262,17 @@ def test_the_plans_in_examples(tmp_path: Path):
     }
     assert small.evaluation and len(conditions_of(small.evaluation.conditions)) == 1 + 2 * 6 + 4 + 1
     assert small.tuning and len(conditions_of(small.tuning.candidates)) == 1 + 2 * 5 + 1
+
+
+def test_shipped_plans_have_names(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_plan("small") == (EXAMPLES / "small.toml", tmp_path)
+    paper = read_plan("paper")
+    folders = [own.get("dataset_dir") for own in paper.trainings[0].differing.values()]
+    assert str(tmp_path / "data" / "scene-play-100m-v0") in folders
+    # A file of that name goes first.
+    (tmp_path / "small").write_text(PLAN)
+    assert find_plan("small") == (Path("small"), tmp_path)
 
 
 def test_the_plan_in_the_documentation(tmp_path: Path):

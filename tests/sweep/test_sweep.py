@@ -1,5 +1,8 @@
 import dataclasses
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from unittest.mock import create_autospec
 
@@ -7,13 +10,12 @@ import numpy as np
 import pytest
 
 import flowguide
-from flowguide import data, evaluate, train
+from flowguide import evaluate, ogbench, report, runs
 from flowguide._system.locks import locked
 from flowguide.cli._sweep import Sweep
-from flowguide.runs import Settings
 from flowguide.sweep import _kinds as work, make_jobs, read_plan, status, sweep
-from flowguide.sweep._state import begin, end
-from tests.sweep.test_local import console
+from flowguide.sweep._state import write_state
+from tests.sweep.running import console
 
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 DATASET = "pointmaze-medium-navigate-v0"
@@ -58,8 +60,8 @@ def test_what_the_jobs_call(plan: Path, tmp_path: Path, capsys, monkeypatch):
     """With the real signatures; the real work is minutes, and tested where it is."""
     calls = {}
     for where, name in (
-        *((data, "collect"), (data, "load_ogbench"), (train, "run")),
-        *((evaluate, "evaluate_runs"), (evaluate, "tune_runs"), (evaluate, "report")),
+        *((ogbench, "collect"), (ogbench, "load_ogbench"), (runs, "run")),
+        *((evaluate, "evaluate_runs"), (evaluate, "tune_runs"), (report, "report")),
     ):
         calls[name] = create_autospec(getattr(where, name))
         monkeypatch.setattr(where, name, calls[name])
@@ -85,7 +87,7 @@ def test_what_the_jobs_call(plan: Path, tmp_path: Path, capsys, monkeypatch):
         out / "policies" / DATASET / "tiny/seed_2",
         out / "critics" / TASK / "tiny/seed_2",
     )
-    tiny = Settings(
+    tiny = runs.Settings(
         TASK,
         dataset_dir=out / "data",
         **{"steps": 10, "log_every": 10, "checkpoint_every": 10, "seed": 2, "hidden": (8,)},
@@ -157,7 +159,7 @@ def test_what_is_done_is_not_done_again_and_failures_are_the_exit_code(plan: Pat
     (out / "jobs").mkdir(parents=True)
     jobs = make_jobs(read_plan(plan), out)
     for job in jobs:
-        end(out, job.name, begin(out, job.name, job.spec, job.needs), None)
+        write_state(out, job.name, {"state": "done", "spec": job.spec})
     found = sweep(plan, out, console=console())
     assert (
         {each.stage for each in found[1].values()}
@@ -168,6 +170,21 @@ def test_what_is_done_is_not_done_again_and_failures_are_the_exit_code(plan: Pat
     Sweep(plan, out).run()
 
 
+def test_a_sweep_from_data_to_report(plan: Path, tmp_path: Path, capsys):
+    played = "episodes = 1\nreplan = 2\nmax_episode_steps = 4\n"
+    text = PLAN.partition("[tune]")[0].replace("episodes = 1\nreplan = 2\n", played)
+    plan.write_text(text)
+    out = tmp_path / "out"
+    Sweep(plan, out).run()
+    shown = capsys.readouterr().out
+    assert re.search(r"all +5 +- +- +- +-", shown)
+    assert f"done: critic.tiny.{TASK}.seed_2\n" in shown
+    assert f"The report is {out / 'report' / 'report.html'}." in shown
+    # The report's numbers are those of what was played.
+    lines = (out / "evaluations" / TASK / "tiny" / "seed_2.jsonl").read_text().splitlines()
+    assert {json.loads(line)["label"] for line in lines} == {"unguided", "best of 4"}
+
+
 def test_two_sweeps_in_one_folder(plan: Path, tmp_path: Path):
     out = tmp_path / "out"
     (out).mkdir()
@@ -176,3 +193,28 @@ def test_two_sweeps_in_one_folder(plan: Path, tmp_path: Path):
             sweep(plan, out, console=console())
     with pytest.raises(ValueError, match="jobs must be an integer of at least 1, got 0"):
         sweep(plan, out, jobs=0)
+
+
+def test_without_snakemake_or_slurm(plan: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match="no SLURM here: the command sbatch was not found"):
+        sweep(plan, tmp_path / "out", slurm=True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"not installed: pip install 'flowguide\[sweep\]'"):
+        sweep(plan, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    # What there is can be looked at without it.
+    Sweep(plan, tmp_path / "out", status=True).run()
+
+
+def test_a_workflow_for_other_executors(plan: Path, tmp_path: Path):
+    plan.write_text(PLAN + "[slurm]\ncpus = 6\n[slurm.critic]\ngpus = 2\n")
+    out = tmp_path / "out"
+    Sweep(plan, out, write=True).run()
+    workflow = json.loads((out / "workflow.json").read_text())
+    assert [job["kind"] for job in workflow["jobs"]] == [*workflow["kinds"]]
+    assert {kind["cpus"] for kind in workflow["kinds"].values()} == {6}
+    assert workflow["kinds"]["critic"]["resources"]["gpu"] == 2
+    listed = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "rules", "--cores", "2"]
+    found = subprocess.run(listed, cwd=out, check=True, capture_output=True, text=True)
+    assert re.search(r"^evaluate +1$", found.stdout, re.MULTILINE)
