@@ -230,7 +230,8 @@ def test_more_errors(tmp_path: Path):
     with pytest.raises(ValueError, match="cannot share its policy"):
         read_plan(write(tmp_path, goals))
     text = PLAN.replace("pointmaze-medium", "antmaze-medium")
-    with pytest.raises(ValueError, match="collect is 4: 'antmaze-medium-navigate-v0' was played by trained.*cannot be made"):
+    message = "collect is 4: 'antmaze-medium-navigate-v0' was played by trained.*cannot be made"
+    with pytest.raises(ValueError, match=message):
         make_jobs(read_plan(write(tmp_path, text)), tmp_path / "out")
     text = PLAN.split("[evaluate]")[0] + '[tune]\n[[tune.candidates]]\nmethods = ["unguided"]\n'
     with pytest.raises(ValueError, match="nothing to choose from"):
