@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 TASK = "pointmaze-medium-navigate-singletask-task1-v0"
@@ -81,10 +81,21 @@ def in_session(session: int) -> list[int]:
     return found
 
 
-def interrupt(arguments: Sequence[str], after: float) -> tuple[int | None, str, float]:
-    """The exit code of a command that is interrupted, its output, and how long it took to stop."""
+def interrupt(
+    arguments: Sequence[str], after: float, is_due: Callable[[], bool] = lambda: True
+) -> tuple[int | None, str, float]:
+    """The exit code of a command that is interrupted, its output, and how long it took to stop.
+
+    **Arguments:**
+
+    - `arguments`: of the command.
+    - `after`: so many seconds after its start.
+    - `is_due`: and when this is true.
+    """
     process = start(arguments)
     time.sleep(after)
+    while not is_due() and process.poll() is None:
+        time.sleep(0.02)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
     began = time.perf_counter()

@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import jax
 import pytest
 
 from flowguide import CATALOGUE, FlowPolicy, nn, save
+from flowguide._system.progress import make_console, progress_bar
+from flowguide.cli import _demo
 from flowguide.results import read_episodes
 
 METHODS = [*CATALOGUE]
@@ -151,6 +154,19 @@ def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, options, said):
     found = flowguide(*arguments, *options, "--out", str(tmp_path / "results.jsonl"))
     assert found.returncode == 1 and said in found.stderr
     assert "Traceback" not in found.stderr and not (tmp_path / "results.jsonl").exists()
+
+
+def test_brackets_in_the_folder_of_a_demo_are_no_markup(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr("flowguide.ogbench.collect", lambda *_, **__: None)
+    monkeypatch.setattr("flowguide.runs.run", lambda settings, out, **_: out)
+    monkeypatch.setattr("flowguide.evaluate.evaluate_runs", lambda *_, **__: [])
+    monkeypatch.setattr("flowguide.plot.plot_success", lambda *_: None)
+    for name in ("x [old]", "[/b]"):
+        _demo.run(_demo.MAZE, tmp_path / name, 0)
+        assert f"Everything is in {tmp_path / name}." in capsys.readouterr().out
+    with progress_bar("episodes", make_console(file=io.StringIO(), force_terminal=True)) as bar:
+        bar.add_task("play", total=1, note="[/b]")
+        bar.refresh()
 
 
 LOST = """

@@ -179,8 +179,8 @@ def split_episodes(
 def _warn_of_unseen(what: str, chosen: np.ndarray, is_end: np.ndarray) -> None:
     """Data of T rows for T steps look like this: the steps that end the task are in no window."""
     count = int(np.sum(chosen))
-    # One alone can be chance.
-    if count > 1 and np.all(is_end[chosen]):
+    # One alone can be chance, and of episodes of one row nothing is in a window anyway.
+    if count > 1 and np.all(is_end[chosen]) and not np.all(is_end):
         warnings.warn(
             f"All {count:,} {what} are in the last rows of their episodes. Such a row holds the "
             "final state, and its action and reward are in no window: no critic learns of them. If "

@@ -55,6 +55,8 @@ def from_transitions(
     count = len(columns["observations"])
     if rewards is not None:
         columns["rewards"] = np.asarray(rewards, np.float32)
+        if columns["rewards"].size == count:
+            columns["rewards"] = columns["rewards"].reshape(count)
     after = None if next_observations is None else np.asarray(next_observations, np.float32)
     flags = {"terminals": terminals, "timeouts": timeouts}
     lengths = {**columns, "next_observations": after, **flags}
@@ -87,7 +89,8 @@ def from_transitions(
     if rewards is not None:
         is_final = is_end & ~np.isin(np.arange(count), added)
         _warn_of_lost(columns["rewards"], is_final)
-        known = np.where(is_final, 0.0, columns["rewards"])
+        known = columns["rewards"].copy()
+        known[is_final] = 0.0
         placed |= {"rewards": np.insert(known, at, 0.0), "masks": masks}
     return from_arrays(**placed, ends=ends, low=low, high=high)
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 
+import gymnasium
 import jax
 import numpy as np
 import pytest
@@ -79,6 +80,25 @@ def test_videos_replay_the_evaluation(run, episodes, tmp_path):
         )
         assert np.abs(first.astype(int) - last).max() > 100
         assert np.abs(before.astype(int) - last).max() < 10
+
+
+@needs_gl
+def test_an_environment_that_only_this_process_has_registered(run, tmp_path):
+    from gymnasium.envs.mujoco.reacher_v5 import ReacherEnv
+
+    name = "flowguide-tests/Reacher-v0"
+    gymnasium.register(name, entry_point=lambda **options: ReacherEnv(**options))
+    try:
+        agents = load_agents(run)
+        played = evaluate(agents, name, GUIDANCES, [0], num_envs=1, max_episode_steps=3)
+        assert all(episode.error is None and episode.length == 3 for episode in played)
+        said = []
+        files = record_videos(
+            [run], GUIDANCES, played, 1, tmp_path, frames=2, size=32, on_message=said.append
+        )
+        assert len(files) == 1 and not any("ended otherwise" in line for line in said)
+    finally:
+        del gymnasium.registry[name]
 
 
 def decode(file):
