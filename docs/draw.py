@@ -132,8 +132,8 @@ def inside() -> Any:
         ("flowguide.data", "datasets, batches\nof windows"),
         ("flowguide.train", "policy: cloning;\ncritic: IQL, ..."),
         ("flowguide", "guide(policy, critic)\n-> policy"),
-        ("flowguide.evaluate", "paired episodes,\nintervals, reports"),
-        ("flowguide.sweep", "plans: here or\non a cluster"),
+        ("flowguide.evaluate", "paired episodes\nof any guidance"),
+        ("flowguide.report", "results: intervals,\ntables, pictures"),
     )
     for i, (name, text) in enumerate(modules):
         box(1 + 23 * i, 45, 19, 9.5, name, text)

@@ -183,7 +183,11 @@ _SUBMODULES = (
 
 def __getattr__(name: str) -> _Any:
     if name in _SUBMODULES:
-        return _importlib.import_module(f".{name}", __name__)
+        try:
+            return _importlib.import_module(f".{name}", __name__)
+        except ImportError as error:
+            # Whoever looks at all attributes, such as `help`, expects nothing else.
+            raise AttributeError(str(error)) from error
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -70,7 +70,7 @@ def _inner(value: Any) -> dict[Any, Any] | None:
         return {"name": value.__func__.__qualname__, "self": value.__self__}
     if isinstance(value, types.FunctionType):
         return None
-    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    slots = _slots(type(value))
     if not slots and not hasattr(value, "__dict__"):
         return None
     # A compiled function, or one of a library, is what it wraps, which has a name.
@@ -78,6 +78,16 @@ def _inner(value: Any) -> dict[Any, Any] | None:
         return None
     named = {name: getattr(value, name) for name in slots if hasattr(value, name)}
     return dict(sorted({**named, **getattr(value, "__dict__", {})}.items()))
+
+
+def _slots(kind: type) -> list[str]:
+    names = []
+    for each in kind.__mro__:
+        own = each.__dict__.get("__slots__", ())
+        for name in (own,) if isinstance(own, str) else own:
+            is_private = name.startswith("__") and not name.endswith("__")
+            names.append(f"_{each.__name__.lstrip('_')}{name}" if is_private else name)
+    return names
 
 
 def _as_numpy(value: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the server of worker processes imports; see `_processes`. Nothing else imports this."""
+"""What the server of worker processes imports, and nothing else; see `_system/processes.py`."""
 
 from ._rollout import environments
 

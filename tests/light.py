@@ -26,7 +26,7 @@ def main() -> None:
     guided = flowguide.guide(policy, critic, method="qgf")
     assert flowguide.sample(guided, jnp.ones((5, 3)), key=key).shape == (5, 1, 2)
     assert importlib.import_module("flowguide.results").compare
-    for name in ("diagnose", "evaluate", "ogbench", "plot", "report", "runs", "video"):
+    for name in ("diagnose", "evaluate", "ogbench", "plot", "report", "runs", "sweep", "video"):
         try:
             importlib.import_module(f"flowguide.{name}")
         except ImportError as error:
@@ -34,6 +34,8 @@ def main() -> None:
             assert "pip install 'flowguide[ogbench]'" in str(error), error
         else:
             raise AssertionError(f"flowguide.{name} was imported: is its extra installed?")
+        # What looks at all attributes of a module goes on.
+        assert not hasattr(flowguide, name)
     done = subprocess.run(
         [sys.executable, "-m", "flowguide", "demo"], capture_output=True, text=True, check=False
     )

@@ -35,6 +35,13 @@ class Slotted:
         self.scale = scale
 
 
+class OneSlot:
+    __slots__ = "__scale"
+
+    def __init__(self, scale):
+        self.__scale = scale
+
+
 class Foreign:
     """An array of another library, such as a tensor of PyTorch."""
 
@@ -68,6 +75,7 @@ MAKERS = [
     closure,
     lambda x: {"nested": [Scaled(np.float32(x))]},
     Slotted,
+    OneSlot,
     lambda x: {"tensor": Foreign(x)},
     lambda x: jnp.full(3, x),
     lambda x: jax.random.key(int(10 * x)),

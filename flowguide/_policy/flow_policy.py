@@ -49,7 +49,8 @@ class FlowPolicy(AbstractPolicy):
     **Arguments:**
 
     - `velocity`: a callable `velocity(t, action, observation)`, noise at 0; see `reverse_time`
-        for fields that run the other way.
+        for fields that run the other way. One that asks n networks may say so, by an attribute
+        `num_networks`, for `cost`.
     - `action_shape`: a tuple, such as `(5,)`, or `(horizon, action_size)` for chunks.
     - `solver`: any explicit `diffrax` solver.
     - `num_steps`: how many equal steps. With an adaptive controller, the first one tried is

@@ -33,8 +33,20 @@ def make_environment(
 
     **Raises:**
 
-    `ValueError` for an unknown name.
+    `ValueError` for an unknown name, or what gymnasium refuses to make; `ImportError` where it
+    needs a package that is not installed.
     """
+    try:
+        return _made(environment, rules, spec, **kwargs)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise ImportError(str(error)) from error
+    except gymnasium.error.Error as error:
+        raise ValueError(f"{environment!r} cannot be made: {error}") from error
+
+
+def _made(
+    environment: str | Callable[[], gymnasium.Env], rules: Rules, spec: Any, **kwargs: Any
+) -> gymnasium.Env:
     limit = rules.max_episode_steps
     if not isinstance(environment, str):
         env = environment(**kwargs)

@@ -1,4 +1,5 @@
 import _thread
+import contextlib
 import gc
 import inspect
 import multiprocessing
@@ -78,7 +79,9 @@ def main() -> None:
             process.join()
         # Without the frames of the interrupt, what they held is given back.
         gc.collect()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
         # At once: a program that still runs on the device would meet an interpreter that is taken
         # down under it, which ends in SIGSEGV.
         os._exit(130)

@@ -57,6 +57,8 @@ class Sweep:
         if self.status:
             jobs, found = status(self.plan, self.out)
         else:
+            if self.write and (self.slurm or self.jobs is not None):
+                raise ValueError("--write runs nothing: it takes neither --slurm nor --jobs.")
             options = {"jobs": self.jobs, "slurm": self.slurm, "run": not self.write}
             jobs, found = sweep(self.plan, self.out, **options, console=console)
         # Without wrapping, so that paths can be copied.
@@ -64,11 +66,19 @@ class Sweep:
         report = self.out.expanduser() / "report" / "report.html"
         if report.exists():
             console.print(f"The report is {report}.", highlight=False, soft_wrap=True)
-        failed = sum(each.stage in ("failed", "blocked") for each in found.values())
-        if failed and not self.status:
+        if self.status or self.write:
+            return
+        stages = [each.stage for each in found.values()]
+        failed = stages.count("failed") + stages.count("blocked")
+        if failed:
             raise RuntimeError(
                 f"{failed} of {len(jobs)} jobs failed or need one that did. The same command tries "
                 "them again."
+            )
+        if stages.count("done") < len(jobs):
+            raise RuntimeError(
+                f"{len(jobs) - stages.count('done')} of {len(jobs)} jobs are not done: other "
+                "processes are at work in this folder. The same command goes on."
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from .._system.files import replace_file
 from .._system.json_lines import read_json_lines
 
-Tracker = Literal["wandb", "tensorboard", "trackio"]
+Tracker = Literal["wandb", "tensorboard"]
 
 
 class Metrics:
@@ -106,13 +106,6 @@ def _wandb(folder: Path, settings: dict[str, Any], step: int) -> _Connection:
     return _Connection(lambda step, values: run.log(values, step=step), run.finish)
 
 
-def _trackio(folder: Path, settings: dict[str, Any], step: int) -> _Connection:
-    del step
-    trackio = _imported("trackio")
-    trackio.init(project="flowguide", name=folder.name, config=settings, resume="allow")
-    return _Connection(lambda step, values: trackio.log(values, step=step), trackio.finish)
-
-
 def _tensorboard(folder: Path, settings: dict[str, Any], step: int) -> _Connection:
     # What an interrupted run wrote after its last checkpoint is written again.
     writer = _imported("tensorboard").SummaryWriter(
@@ -132,7 +125,6 @@ def _tensorboard(folder: Path, settings: dict[str, Any], step: int) -> _Connecti
 _TRACKERS = {
     "wandb": ("wandb", _wandb),
     "tensorboard": ("tensorboardX", _tensorboard),
-    "trackio": ("trackio", _trackio),
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from .._run_folder import RunFolder
 from .._save import save
-from ..train import TrainState
+from ..train import Report, TrainState
 from ._claim import alone_in, check_same_run, is_finished, write_json
 from ._metrics import check_trackers
 from ._prepare import prepare, Prepared
@@ -19,6 +19,7 @@ def run(
     *,
     on_message: Callable[[str], Any] = print,
     progress: bool = True,
+    on_report: Callable[[Report], Any] | None = None,
 ) -> Path:
     """Trains what the settings say, into a folder. Called again, it goes on from what is there.
 
@@ -32,6 +33,8 @@ def run(
         for each seed, `seed_N/`, from where `flowguide.load(out)` takes policy and critic.
     - `on_message`: called with each sentence for the user.
     - `progress`: whether there is a progress bar.
+    - `on_report`: called with each `flowguide.train.Report`, after its line is written: for
+        trackers that `settings.track` does not know.
 
     **Returns:**
 
@@ -57,9 +60,8 @@ def run(
     prepared = prepare(settings, folder, on_message)
     folder.path.mkdir(parents=True, exist_ok=True)
     with alone_in(folder):
-        _write(
-            prepared, folder, train_on(prepared, folder, on_message=on_message, progress=progress)
-        )
+        options = {"on_message": on_message, "progress": progress, "on_report": on_report}
+        _write(prepared, folder, train_on(prepared, folder, **options))
     return folder.path
 
 

@@ -136,7 +136,7 @@ class Settings:
     """Weights of qgf in an evaluation; the unguided policy always plays too."""
 
     track: tuple[Tracker, ...] = ()
-    """Trackers that metrics go to, besides metrics.jsonl: wandb, tensorboard, trackio."""
+    """Trackers that metrics go to, besides metrics.jsonl: wandb, tensorboard."""
 
     def __post_init__(self):
         for name in ("dataset_dir", "frozen"):

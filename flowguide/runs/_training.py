@@ -24,7 +24,12 @@ from ._recipe import watched_losses
 
 
 def train_on(
-    prepared: Prepared, folder: RunFolder, *, on_message: Callable[[str], Any], progress: bool
+    prepared: Prepared,
+    folder: RunFolder,
+    *,
+    on_message: Callable[[str], Any],
+    progress: bool,
+    on_report: Callable[[Report], Any] | None,
 ) -> TrainState:
     """Trains from the folder's last checkpoint to the end.
 
@@ -32,7 +37,7 @@ def train_on(
 
     - `prepared`: what is trained.
     - `folder`: this process's alone. It gets the settings, metrics and checkpoints.
-    - `on_message`, `progress`: as in `run`.
+    - `on_message`, `progress`, `on_report`: as in `run`.
 
     **Returns:**
 
@@ -70,11 +75,13 @@ def train_on(
         task = bar.add_task("train", total=settings.steps, completed=step, note="")
         since = time.perf_counter(), step
 
-        def on_report(report: Report) -> None:
+        def record(report: Report) -> None:
             nonlocal since
             speed = (report.step - since[1]) / (time.perf_counter() - since[0])
             _write_metrics(metrics, report, prepared.seeds, speed)
             bar.update(task, completed=report.step, note=_note(report))
+            if on_report is not None:
+                on_report(report)
 
         def on_stop(step: int, state: TrainState) -> None:
             nonlocal since
@@ -98,7 +105,7 @@ def train_on(
                 validation=prepared.data.validation,
                 keep_best=watched,
                 state=state,
-                on_report=on_report,
+                on_report=record,
                 on_stop=on_stop,
             )
         except FloatingPointError as error:

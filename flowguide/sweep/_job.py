@@ -26,7 +26,9 @@ def main(name: str, cpus: int) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     out = Path.cwd()
     workflow = json.loads((out / WORKFLOW).read_text())
-    [job] = [job for job in workflow["jobs"] if job["name"] == name]
+    job = next((job for job in workflow["jobs"] if job["name"] == name), None)
+    if job is None:
+        sys.exit(f"--- {name} is no job of this sweep any more: its plan has changed")
     # After a driver was killed, and started again, an older process may work on the same.
     log = job_file(out, name, "log")
     is_second = is_locked(log)
@@ -39,8 +41,10 @@ def main(name: str, cpus: int) -> None:
         state = {"state": "running", "spec": job["spec"], "started": _now(), "starts": starts}
         write_state(out, name, state)
         print(f"--- {state['started']}: {name} on {socket.gethostname()}")
-        if "SLURM_JOB_ID" in os.environ:
-            _stay_in_slurm(workflow["kinds"][job["kind"]], starts)
+        asked = workflow["kinds"][job["kind"]]
+        # A sweep on the cores of one machine may itself be a job of SLURM, which is not ours.
+        if "SLURM_JOB_ID" in os.environ and "timeouts" in asked:
+            _stay_in_slurm(asked, starts)
         why = _call(job["spec"], out, cpus)
         verdict = "done" if why is None else "failed"
         write_state(out, name, {**state, "state": verdict, "why": why, "ended": _now()})

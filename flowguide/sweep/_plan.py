@@ -96,7 +96,7 @@ class Resources:
         if self.memory_gb is not None and not self.memory_gb > 0:
             raise ValueError(f"memory_gb in {where} must be above 0, got {self.memory_gb}.")
         for name, value in self.extra.items():
-            if not isinstance(value, (str, int, float)):
+            if not isinstance(value, (str, int, float)) or value is False:
                 raise ValueError(f"{name} in extra of {where} must be a string, a number or true.")
 
 

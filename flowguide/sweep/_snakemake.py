@@ -22,6 +22,8 @@ from ._state import job_file, JOBS, settle, statuses, WORKFLOW
 HERE = Path(__file__).parent
 # Seconds between two looks at the states of jobs.
 POLL = 0.3
+# Seconds that processes have to be gone after they were killed.
+GONE = 5.0
 # Options of sbatch that the executor has names of its own for; the others it passes on.
 NAMED = {"account": "slurm_account"} | {n: n for n in "clusters constraint gres nodes qos".split()}
 
@@ -31,11 +33,13 @@ def write_workflow(
 ) -> None:
     """Writes what Snakemake reads: the jobs, and what each kind of them asks for: cores of this
     machine, or of SLURM what the plan says."""
-    here = {"cpus": cpus, "resources": {}, "setup": ""}
-    kinds = {
-        kind: here if cpus else asked_of_slurm(resources.get(kind, Resources()))
-        for kind in dict.fromkeys(job.kind for job in graph)
-    }
+    kinds: dict[str, dict[str, Any]] = {}
+    for kind in dict.fromkeys(job.kind for job in graph):
+        of = resources.get(kind, Resources())
+        kinds[kind] = {"cpus": cpus, "resources": {}} if cpus else asked_of_slurm(of)
+        # Not in the workflow: a job that is done stays so, whatever comes before it elsewhere.
+        lines = "".join(f"{line}\n" for line in (() if cpus else of.setup))
+        replace_file(folder / JOBS / f"{kind}.sh", lambda path, lines=lines: path.write_text(lines))
     jobs = [{n: getattr(job, n) for n in ("name", "kind", "needs", "spec")} for job in graph]
     text = json.dumps({"kinds": kinds, "jobs": jobs}, indent=1) + "\n"
     replace_file(folder / WORKFLOW, lambda path: path.write_text(text))
@@ -54,8 +58,7 @@ def asked_of_slurm(of: Resources) -> dict[str, Any]:
     ]
     named["slurm_extra"] = shlex.join(extra) or None
     resources = {name: value for name, value in named.items() if value is not None}
-    setup = "".join(f"{line}; " for line in of.setup)
-    return {"cpus": of.cpus, "resources": resources, "setup": setup, "timeouts": of.timeouts}
+    return {"cpus": of.cpus, "resources": resources, "timeouts": of.timeouts}
 
 
 def on_slurm(at_a_time: int, poll: int) -> list[str]:
@@ -106,6 +109,8 @@ def _run(
     # The lock of the folder is ours. What is to be done is said by the markers and the plan.
     command += ["--keep-going", "--nolock", "--rerun-incomplete", "--rerun-triggers", "params"]
     command += ["--scheduler", "greedy"]
+    # What somebody else's profile says of executors and cores is not meant for this.
+    command += ["--profile", "none", "--workflow-profile", "none"]
     before = statuses(graph, folder)
     with log.open("a") as stream:
         process = subprocess.Popen(
@@ -140,3 +145,9 @@ def _run(
         process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+    # Until they are gone, the jobs that were killed look as if they ran.
+    deadline = time.monotonic() + GONE
+    while time.monotonic() < deadline and any(
+        status.stage == "running" for status in statuses(graph, folder).values()
+    ):
+        time.sleep(POLL)

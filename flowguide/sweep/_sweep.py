@@ -1,4 +1,3 @@
-import importlib.util
 import os
 import shutil
 from collections import Counter
@@ -6,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._checks import as_positive_int
+from .._extras import check_extra
 from .._system.files import replace_file
 from .._system.locks import locked
 from .._system.processes import cores
@@ -109,11 +109,7 @@ def dry_run(plan: str | os.PathLike, out: str | os.PathLike) -> list[str]:
 
 
 def _check_installed(slurm: bool) -> None:
-    needed = ["snakemake", *(["snakemake_executor_plugin_slurm"] if slurm else [])]
-    if not all(map(importlib.util.find_spec, needed)):
-        raise ImportError(
-            "Sweeps run on Snakemake, which is not installed: pip install 'flowguide[sweep]'."
-        )
+    check_extra("sweep", "A sweep")
     if slurm and shutil.which("sbatch") is None:
         raise RuntimeError("There is no SLURM here: the command sbatch was not found.")
 

@@ -30,7 +30,7 @@ class Training:
     **Attributes:**
 
     - `name`: its name, part of the paths of its runs.
-    - `options`: fields of `flowguide.train.Settings`, and `preset`.
+    - `options`: fields of `flowguide.runs.Settings`, and `preset`.
     - `differing`: for tasks and datasets by name, what differs for them.
     """
 

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from flowguide.runs import read_metrics
+from flowguide.runs import read_metrics, run
 
 from ..train.test_train import promotion_as_optax_needs_it as promotion_as_optax_needs_it
 from .runs import quiet_run
@@ -18,10 +18,16 @@ def test_tensorboard(settings, tmp_path):
     assert b"seed_0/policy/loss" in events.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["wandb", "trackio"])
-def test_other_trackers(settings, tmp_path, monkeypatch, name):
-    """Against stand-ins for packages that need an account or a server."""
-    seen = []
+def test_a_tracker_of_ones_own(settings, tmp_path):
+    reports = []
+    run(settings(), tmp_path, on_message=str, progress=False, on_report=reports.append)
+    assert [report.step for report in reports] == [4, 8]
+    assert "policy/loss" in reports[0].losses
+
+
+def test_a_tracker_that_needs_an_account(settings, tmp_path, monkeypatch):
+    """Against a stand-in."""
+    name, seen = "wandb", []
     closed = []
     run_ = types.SimpleNamespace(
         log=lambda values, step: seen.append((step, values)), finish=lambda: closed.append(True)

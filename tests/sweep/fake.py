@@ -58,7 +58,7 @@ def count(out: Path, arguments, cpus: int) -> None:
     del cpus
     file, to = out / arguments["name"], arguments["to"]
     begin = int(file.read_text()) if file.exists() else 0
-    print(f"going on from {begin}", flush=True)
+    print(f"set up: {os.environ.get('SET_UP')}\ngoing on from {begin}", flush=True)
     for number in range(begin + 1, to + 1):
         while number > to // 2 and not (out / "go").exists():
             time.sleep(0.05)

@@ -32,7 +32,10 @@ def count_lines(jobs, out: Path) -> dict[str, int]:
     return {n: file.read_text().count("\n") if file.exists() else 0 for n, file in files.items()}
 
 
-def test_failures_keep_back_what_needs_them_and_a_rerun_does_the_rest(out: Path):
+def test_failures_keep_back_what_needs_them_and_a_rerun_does_the_rest(out: Path, monkeypatch):
+    # In a job of SLURM that is not one of ours, by somebody who has a profile.
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", str(out / "profile"))
     jobs = [
         fake("collect.a"),
         fake("critic.a", "fail_unless", ["collect.a"], file="data"),

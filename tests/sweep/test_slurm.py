@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 REQUIRED = "FLOWGUIDE_TESTS_NEED_SLURM"
 
 LIKE_A_PLAN = Resources(
-    cpus=1, time=30, memory_gb=0.5, partition="main", setup=("export SET_UP=1",)
+    cpus=1, time=30, memory_gb=0.5, partition="main", setup=("export SET_UP=${HOME:+1}",)
 )
 RESOURCES: dict[str, Resources] = {kind: LIKE_A_PLAN for kind in KINDS}
 # What is left of its time is less than the margin: it asks for more at once, so often.
@@ -106,6 +106,7 @@ def test_a_preempted_job_goes_on_and_a_failure_keeps_back_what_needs_it(slurm, t
         "report": Status("done"),
     }
     assert counted(out, "critic.b") == 40 and 5 < starts(out, "critic.b")[1] <= 20
+    assert "set up: 1\n" in job_file(out, "critic.b", "log").read_text()
     # What needs it ran once, when it was done.
     assert (out / "evaluate.b").read_text() == "\n" == (out / "report").read_text()
 
@@ -149,7 +150,6 @@ def test_options_of_the_executor():
             "mem_mb": 1536,
             "slurm_extra": "--exclusive '--mail-user=a b'",
         },
-        "setup": "module load x; ",
         "timeouts": 3,
     }
     assert asked_of_slurm(Resources())["resources"] == {"runtime": 240, "cpus_per_task": 4}

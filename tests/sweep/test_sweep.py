@@ -200,9 +200,11 @@ def test_without_snakemake_or_slurm(plan: Path, tmp_path: Path, monkeypatch):
     with pytest.raises(RuntimeError, match="no SLURM here: the command sbatch was not found"):
         sweep(plan, tmp_path / "out", slurm=True)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"not installed: pip install 'flowguide\[sweep\]'"):
+    with pytest.raises(ImportError, match=r"A sweep needs snakemake.*install 'flowguide\[sweep\]'"):
         sweep(plan, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="neither --slurm nor --jobs"):
+        Sweep(plan, tmp_path / "out", write=True, slurm=True).run()
     # What there is can be looked at without it.
     Sweep(plan, tmp_path / "out", status=True).run()
 
