@@ -10,9 +10,9 @@ import jax
 import numpy as np
 import tyro
 from measure import interleaved, print_machine
-from training import make_learner, make_windows
+from training import make_learner, make_windows, updater
 
-from flowguide.train import init, train
+from flowguide.train import init
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,20 +47,7 @@ def main(settings: Settings) -> None:
         key = jax.random.split(jax.random.key(0), seeds) if seeds > 1 else jax.random.key(0)
         state = init(learner, key)
         memory = sum(x.nbytes for x in jax.tree.leaves(eqx.filter(state.learner, eqx.is_array)))
-
-        def run():
-            nonlocal state
-            state = train(
-                learner,
-                windows,
-                steps=int(state.step) + settings.updates,
-                batch_size=settings.batch_size,
-                key=key,
-                log_every=settings.updates,
-                state=state,
-            )
-            return eqx.filter(state, eqx.is_array)
-
+        run = updater(learner, windows, key, state, settings.updates, settings.batch_size)
         return run, memory
 
     made = {seeds: runner(seeds) for seeds in sorted({1, *settings.seeds})}

@@ -13,6 +13,7 @@ One update trains the policy, two critics, the value and the target critics. Fou
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -81,19 +82,25 @@ def make_learner(hidden: tuple[int, ...], *, stacked: bool = False) -> Jointly:
 
 
 def ours(windows: Windows, hidden: tuple[int, ...], settings: Settings) -> Any:
-    learner = make_learner(hidden)
-    key = jax.random.key(0)
+    learner, key = make_learner(hidden), jax.random.key(0)
     state = init(learner, key)
+    return updater(learner, windows, key, state, settings.updates, settings.batch_size)
+
+
+def updater(
+    learner: Jointly, windows: Windows, key: Any, state: Any, updates: int, batch_size: int
+) -> Callable[[], Any]:
+    """Goes on with training by so many updates at each call."""
 
     def run():
         nonlocal state
         state = train(
             learner,
             windows,
-            steps=int(state.step) + settings.updates,
-            batch_size=settings.batch_size,
+            steps=int(state.step) + updates,
+            batch_size=batch_size,
             key=key,
-            log_every=settings.updates,
+            log_every=updates,
             state=state,
         )
         return eqx.filter(state, eqx.is_array)
