@@ -102,6 +102,16 @@ def test_an_interrupt_waits_until_what_starts_has_started():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_whoever_ignores_interrupts_goes_on_to_do_so():
+    noticed, before = [], signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with without_interrupts(on_interrupt=lambda: noticed.append(True)):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert not noticed and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_what_is_started_never_sees_an_interrupt():
     with without_interrupts():
         here = _interrupted()

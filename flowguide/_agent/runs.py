@@ -84,7 +84,7 @@ def observations_of(runs: Sequence[str | os.PathLike]) -> Any:
 def _task_of(run: Path) -> str | None:
     """Of a run, or of the folder of one of its seeds."""
     for folder in (run.expanduser(), run.expanduser().parent):
-        settings = RunFolder(folder).settings()
-        if settings:
-            return settings["task"]
+        task = RunFolder(folder).settings().get("task")
+        if task is not None:
+            return task
     return None

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy import stats
 
-CONFIDENCE = 0.95
+from .statistics import CONFIDENCE
 
 Result = TypeVar("Result")
 

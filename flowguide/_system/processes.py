@@ -77,8 +77,9 @@ def without_interrupts(on_interrupt: Callable[[], object] | None = None) -> Iter
     """
     # Whoever starts it lets interrupts in again.
     resource_tracker.ensure_running()
-    if threading.current_thread() is not threading.main_thread():
-        # Python interrupts only the main thread.
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Python interrupts only the main thread, and not one that ignores it.
         with _blocked(signal.SIGINT):
             yield
         return
