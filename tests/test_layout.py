@@ -1,6 +1,8 @@
 """The house: three storeys, rooms of their own, files that can be read at a sitting."""
 
 import ast
+import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +60,16 @@ def test_examples_benchmarks_and_docs_import_what_is_public():
         for module in modules_of(file)
         if any(part.startswith("_") for part in module.split(".")[1:])
     ]
+    assert not found
+
+
+def test_code_in_strings_imports_what_there_is():
+    found = []
+    for folder in ("tests", "benchmarks", "examples"):
+        for file in (ROOT / folder).rglob("*.py"):
+            for module in re.findall(r"(?:from|import) (flowguide(?:\.\w+)+)", file.read_text()):
+                if importlib.util.find_spec(module) is None:
+                    found.append(f"{file.relative_to(ROOT)}: {module}")
     assert not found
 
 

@@ -14,7 +14,7 @@ from flowguide._system.locks import alone_with
 HOLD = """
 import sys, time
 from pathlib import Path
-from flowguide._locks import alone_with
+from flowguide._system.locks import alone_with
 with alone_with(Path(sys.argv[1]), "playing into"):
     print("held", flush=True)
     time.sleep(60)
