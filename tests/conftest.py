@@ -10,6 +10,18 @@ from hypothesis import settings
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+# Most of a test's time is compilation, which this makes a quarter of what it was, here and in the
+# processes that tests start. Who names the level in XLA_FLAGS tests what users run.
+QUICK_COMPILATION = [
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_parallel_codegen_split_count=1",
+]
+# Later ones do not know the flag, and abort.
+if jax.version.__version_info__ < (0, 11):
+    QUICK_COMPILATION.append("--xla_cpu_use_fusion_emitters=false")
+if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *QUICK_COMPILATION])
+
 # Tests compile the same programs many times, here and in the processes that they start.
 cache = tempfile.TemporaryDirectory(prefix="flowguide-tests-")
 for name, value in (

@@ -413,7 +413,8 @@ print("done")
 
 def test_a_stream_that_is_left_open_does_not_keep_python_from_its_end(files):
     """Nor does a loader that fails; and the slices are on the device that was chosen."""
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    environment = {**os.environ, "XLA_FLAGS": flags}
     found = subprocess.run(
         [sys.executable, "-c", SCRIPT, *map(str, files)],
         env=environment,
