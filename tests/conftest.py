@@ -32,6 +32,7 @@ for name, value in (
     os.environ[name.upper()] = str(value)
 
 MANY_MAPPINGS = 20_000
+MUCH_MEMORY = 3 * 2**30
 
 # Compilation makes the first example of a test slow; the number of examples is the budget.
 settings.register_profile("flowguide", deadline=None, max_examples=12, derandomize=True)
@@ -43,11 +44,25 @@ def key():
     return jax.random.key(5678)
 
 
+def memory() -> int:
+    """Bytes of memory that the process has, where Linux says."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return 0
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+at_first = [memory()]
+
+
 @pytest.fixture(autouse=True)
 def few_programs():
-    """Forgets compiled programs when there are many. Each keeps memory mappings, of which Linux
-    allows a process 65,530: beyond them XLA aborts, which the whole suite reaches."""
+    """Forgets compiled programs when there are many. Each keeps memory, and memory mappings, of
+    which Linux allows a process 65,530: beyond them XLA aborts, which the whole suite reaches."""
     yield
     maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > MANY_MAPPINGS:
+    many = maps.exists() and maps.read_bytes().count(b"\n") > MANY_MAPPINGS
+    if many or memory() > at_first[0] + MUCH_MEMORY:
         jax.clear_caches()
+        # Not all of it goes back to the system.
+        at_first[0] = memory()
