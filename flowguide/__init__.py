@@ -7,6 +7,8 @@ from ._catalogue import CATALOGUE, Method, register
 from ._cost import Cost
 from ._critic import (
     as_critic,
+    Coherence,
+    coherence,
     Critic,
     Ensemble,
     NoiseConditionedCritic,
@@ -69,6 +71,7 @@ from ._weight import (
     DEFAULT_KAPPA,
     Kappa,
     Normalised,
+    RealTimeWeight,
     Relative,
     ScoreWeight,
     weight_unit,
@@ -108,6 +111,8 @@ __all__ = [
     "CATALOGUE",
     "cfg",
     "ClassifierFreeVelocity",
+    "coherence",
+    "Coherence",
     "Cost",
     "Critic",
     "DEFAULT_KAPPA",
@@ -143,6 +148,7 @@ __all__ = [
     "qgf_jacobian",
     "qgf_orthogonal",
     "qgf_regularised",
+    "RealTimeWeight",
     "register",
     "RegularisedJacobian",
     "Relative",

@@ -3,6 +3,7 @@ from .arithmetic import (
     CriticArithmetic as CriticArithmetic,
     WeightedSum as WeightedSum,
 )
+from .coherence import Coherence as Coherence, coherence as coherence
 from .ensemble import (
     Ensemble as Ensemble,
     MeanOfMembers as MeanOfMembers,

@@ -16,6 +16,7 @@ from .base import (
 from .kappa import DEFAULT_KAPPA as DEFAULT_KAPPA, Kappa as Kappa
 from .relative import Normalised as Normalised, Relative as Relative
 from .schedule import (
+    RealTimeWeight as RealTimeWeight,
     ScoreWeight as ScoreWeight,
     WeightInterval as WeightInterval,
 )

@@ -92,6 +92,43 @@ class ScoreWeight(AbstractSchedule):
         return weight_at(self.weight, point) * factor.astype(point.gradient.dtype)
 
 
+class RealTimeWeight(AbstractSchedule):
+    r"""The weight times $\min\left(\frac{(1 - t)^2 + t^2}{t\,(1 - t)}, c\right)$, that of real-time
+    chunking.
+
+    It is the weight with which pseudoinverse guidance completes what is known of a sample: here
+    the actions that a `flowguide.coherence` holds on to.
+
+    **Arguments:**
+
+    - `weight`: as in `flowguide.GradientGuidance`.
+    - `cap`: $c$, above 0: 5 in the paper, 10 in LeRobot.
+
+    **Raises:**
+
+    `equinox.EquinoxRuntimeError` for a cap that is not above 0.
+
+    Source: Black, Galliker and Levine (arXiv 2506.07339), equations 2 to 4; Pokle et al. (arXiv
+    2310.04432) for flows.
+    """
+
+    weight: Any
+    cap: Array
+
+    def __init__(self, weight: WeightLike = 1.0, cap: ArrayLike = 5.0):
+        cap = jnp.asarray(cap, float)
+        message = "flowguide.RealTimeWeight: cap must be above 0."
+        self.weight, self.cap = as_weight(weight), eqx.error_if(cap, cap <= 0, message)
+
+    def __call__(self, point: WeightPoint) -> Float[Array, "..."]:
+        t, cap = point.t, self.cap.astype(point.t.dtype)
+        # The numerator is at least a half: below this denominator the cap counts, and at both ends
+        # the gradient would be NaN.
+        product = jnp.maximum(t * (1 - t), 0.5 / cap)
+        factor = jnp.minimum(((1 - t) ** 2 + t**2) / product, cap)
+        return weight_at(self.weight, point) * factor.astype(point.gradient.dtype)
+
+
 class WeightInterval(AbstractSchedule):
     """The weight within an interval of time. Outside nothing is guided, and nothing is paid.
 

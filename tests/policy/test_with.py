@@ -33,6 +33,7 @@ WEIGHTS = {
     "Kappa here": fg.Kappa(2.0),
     "Relative": fg.Relative(0.3, skip_first=True),
     "Normalised": fg.Normalised(0.3),
+    "RealTimeWeight": fg.RealTimeWeight(0.3),
     "ScoreWeight": fg.ScoreWeight(fg.WeightInterval(0.3, 0.2, 0.7)),
 }
 

@@ -101,6 +101,7 @@ WEIGHTS = {
     "Relative": fg.Relative(0.3, skip_first=True),
     "Normalised": fg.Normalised(0.3),
     "ScoreWeight": fg.ScoreWeight(fg.WeightInterval(0.3, 0.2, 0.8)),
+    "RealTimeWeight": fg.RealTimeWeight(0.1),
 }
 
 
