@@ -90,6 +90,7 @@ if _TYPE_CHECKING:
         results as results,
         runs as runs,
         sweep as sweep,
+        torch as torch,
         train as train,
         video as video,
     )
@@ -182,6 +183,7 @@ _SUBMODULES = (
     "results",
     "runs",
     "sweep",
+    "torch",
     "train",
     "video",
 )

@@ -5,6 +5,7 @@ import importlib.util
 # The modules that show whether an extra of pyproject.toml is installed.
 EXTRAS = {
     "ogbench": ("gymnasium", "matplotlib", "mujoco", "ogbench", "orbax", "PIL", "rich", "tyro"),
+    "lerobot": ("torch",),
     "sweep": ("snakemake", "snakemake_executor_plugin_slurm"),
 }
 

@@ -64,6 +64,9 @@ def _inner(value: Any) -> dict[Any, Any] | None:
         return {repr(k): value[k] for k in sorted(value, key=repr)}
     if isinstance(value, (list, tuple)):
         return dict(enumerate(value))
+    if isinstance(value, (set, frozenset)):
+        # Of texts they have another order in each process.
+        return dict(enumerate(sorted(value, key=repr)))
     if isinstance(value, functools.partial):
         return {"func": value.func, "args": value.args, "keywords": value.keywords}
     if isinstance(value, types.MethodType):

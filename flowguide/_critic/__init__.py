@@ -5,6 +5,7 @@ from .arithmetic import (
 )
 from .coherence import Coherence as Coherence, coherence as coherence
 from .ensemble import (
+    check_reduction as check_reduction,
     Ensemble as Ensemble,
     MeanOfMembers as MeanOfMembers,
     Pessimism as Pessimism,

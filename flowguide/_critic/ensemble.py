@@ -12,6 +12,15 @@ from .value import critic_at, depends_on_time, members_of, value_of
 _REDUCTIONS: dict[str, Callable[[Array], Array]] = {"min": jnp.min, "mean": jnp.mean}
 
 
+def check_reduction(reduction: Any) -> None:
+    """Refuses what makes no one value of the K that an ensemble has."""
+    if not callable(reduction) and reduction not in _REDUCTIONS:
+        raise ValueError(
+            f"Unknown reduction {reduction!r}: expected one of {sorted(_REDUCTIONS)} or a "
+            "callable from the (K,) values to a scalar."
+        )
+
+
 class Ensemble(CriticArithmetic):
     """K critics that act as one.
 
@@ -40,11 +49,7 @@ class Ensemble(CriticArithmetic):
             critics = tuple(critics)
         if isinstance(critics, tuple) and not critics:
             raise ValueError("Ensemble needs at least one member, got an empty sequence.")
-        if not callable(reduction) and reduction not in _REDUCTIONS:
-            raise ValueError(
-                f"Unknown reduction {reduction!r}: expected one of {sorted(_REDUCTIONS)} or a "
-                "callable from the (K,) values to a scalar."
-            )
+        check_reduction(reduction)
         self.critics = critics
         self.reduction = reduction
 

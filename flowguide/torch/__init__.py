@@ -1,0 +1,13 @@
+from .._extras import check_extra as _check_extra
+
+_check_extra("lerobot", __name__)
+
+from ._critic import critic
+from ._encoder import encoder
+from ._velocity import velocity
+
+__all__ = [
+    "critic",
+    "encoder",
+    "velocity",
+]

@@ -1,0 +1,155 @@
+"""What XLA calls. Nothing of JAX is computed here: what computes waits for this to end."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import torch
+
+from .._pytree import PyTree
+from ._function import modes, TorchFunction
+from ._result import Result
+from ._tensors import as_numpy, placed
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """The function's result."""
+
+    function: TorchFunction
+    result: Result
+
+    def __call__(self, probe: jax.Array, arguments: tuple[PyTree, ...]) -> PyTree:
+        asked = _Asked(self.function, self.result, probe, arguments)
+        return self.result.structure.unflatten(asked.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Pullback:
+    """The cotangents of those arguments that are wanted, as a list."""
+
+    function: TorchFunction
+    result: Result
+    wanted: tuple[bool, ...]
+
+    def __call__(
+        self, probe: jax.Array, arguments: tuple[PyTree, ...], cotangents: list[jax.Array]
+    ) -> list[np.ndarray]:
+        asked = _Asked(self.function, self.result, probe, arguments, self.wanted, cotangents)
+        return asked.pulled_back()
+
+
+@dataclasses.dataclass(frozen=True)
+class ValueAndGradients:
+    """The function's one result, `()` or `(K,)`, and the gradients `(*result, *leaf)` of it."""
+
+    function: TorchFunction
+    result: Result
+    wanted: tuple[bool, ...]
+
+    def __call__(
+        self, probe: jax.Array, arguments: tuple[PyTree, ...]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        asked = _Asked(self.function, self.result, probe, arguments, self.wanted)
+        return asked.values()[0], asked.gradients()
+
+
+class _Asked:
+    """A function that was asked about a batch, with what autograd needs for the wanted leaves.
+
+    `probe` has no axes of its own: those that it has are of the `vmap`s around the call. Arguments
+    outside of a `vmap` have an axis of size 1 there.
+    """
+
+    def __init__(
+        self,
+        function: TorchFunction,
+        result: Result,
+        probe: jax.Array,
+        arguments: tuple[PyTree, ...],
+        wanted: tuple[bool, ...] = (),
+        cotangents: list[jax.Array] | None = None,
+    ):
+        self.function, self.result, self.wanted = function, result, wanted
+        leaves, structure = jax.tree.flatten(arguments)
+        # By DLPack: no copy, and it has bfloat16.
+        views = [torch.from_dlpack(leaf) for leaf in leaves]
+        above = [torch.from_dlpack(leaf) for leaf in cotangents or []]
+        self.lead = np.broadcast_shapes(*(x.shape[: probe.ndim] for x in (*views, *above)))
+        self.size = math.prod(self.lead)
+        self.device, dtype = function.placement(structure.unflatten(views))
+        self.action = function.action_index(arguments)
+        with modes(self.device, gradient=bool(wanted)):
+            batch = [self._batched(placed(view, self.device, dtype)) for view in views]
+            chosen = [i for i, is_wanted in enumerate(wanted) if is_wanted]
+            for i in chosen:
+                batch[i] = batch[i].detach().requires_grad_()
+            self.inputs = [batch[i] for i in chosen]
+            self.dtypes = [leaves[i].dtype for i in chosen]
+            returned = function.function(*structure.unflatten(batch))
+            self.found = result.tensors(function.name, returned, self.size)
+        self.cotangents = [self._batched(each.to(self.device)) for each in above]
+        if any(view._version for view in views):
+            raise ValueError(
+                f"The {function.name} wrote into an argument. It is memory of JAX, so that whoever "
+                "holds the array now sees something else: clone what is changed in place."
+            )
+
+    def _batched(self, tensor: torch.Tensor) -> torch.Tensor:
+        shape = tensor.shape[len(self.lead) :]
+        # Copies only if several axes become one of which the tensor has some.
+        return tensor.expand(*self.lead, *shape).reshape(self.size, *shape)
+
+    def values(self) -> list[np.ndarray]:
+        dtypes = (leaf.dtype for leaf in self.result.leaves)
+        return [as_numpy(x, d, self.lead) for x, d in zip(self.found, dtypes, strict=True)]
+
+    def pulled_back(self) -> list[np.ndarray]:
+        """The products of the cotangents with the derivatives in what is wanted."""
+        floats = [each for each in self.found if each.is_floating_point()]
+        pairs = [
+            (each, above.to(each.dtype))
+            for each, above in zip(floats, self.cotangents, strict=True)
+            if each.requires_grad
+        ]
+        found = self._differentiated([each for each, _ in pairs], [above for _, above in pairs])
+        return self._as_numpy(found)
+
+    def gradients(self) -> list[np.ndarray]:
+        """The gradients of the one result, those of K values one after another."""
+        value = self.found[0]
+        outputs = [value] if value.ndim == 1 else list(value.unbind(1))
+        rows = [self._differentiated([output], [torch.ones_like(output)]) for output in outputs]
+        if value.ndim == 1:
+            return self._as_numpy(rows[0])
+        return self._as_numpy([torch.stack(each, 1) for each in zip(*rows, strict=True)])
+
+    def _differentiated(
+        self, outputs: list[torch.Tensor], above: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        found: list[torch.Tensor | None] = [None] * len(self.inputs)
+        if outputs and all(output.requires_grad for output in outputs):
+            with modes(self.device, gradient=True):
+                found = list(
+                    torch.autograd.grad(
+                        outputs, self.inputs, above, retain_graph=True, allow_unused=True
+                    )
+                )
+        is_action = [i == self.action for i, is_wanted in enumerate(self.wanted) if is_wanted]
+        lost = [each is None for each in found]
+        if all(lost) or any(a and b for a, b in zip(is_action, lost, strict=True)):
+            what = "action" if any(is_action) else "what it is differentiated in"
+            raise ValueError(
+                f"The result of the {self.function.name} does not depend on the {what}, as far as "
+                "PyTorch's autograd knows. Look for .detach(), .item(), .numpy(), torch.no_grad() "
+                "and torch.inference_mode() in it. If it is meant so, add 0 * "
+                f"{'action.sum()' if any(is_action) else 'what is missing'}."
+            )
+        return [
+            torch.zeros_like(x) if gradient is None else gradient
+            for x, gradient in zip(self.inputs, found, strict=True)
+        ]
+
+    def _as_numpy(self, gradients: list[torch.Tensor]) -> list[np.ndarray]:
+        return [as_numpy(x, d, self.lead) for x, d in zip(gradients, self.dtypes, strict=True)]

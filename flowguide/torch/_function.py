@@ -1,0 +1,117 @@
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from .._pytree import PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class TorchFunction:
+    """A PyTorch function, and how it is asked: in batches, in a dtype, on a device.
+
+    Two of the same function are equal, so that what is compiled for one serves the other.
+
+    **Attributes:**
+
+    - `name`: what errors call it.
+    - `takes`: the names of its arguments.
+    - `function`: the caller's own.
+    - `dtype`, `device`: as the caller gave them; None for those of the module.
+    """
+
+    name: str
+    takes: tuple[str, ...]
+    function: Callable[..., Any]
+    dtype: Any = None
+    device: Any = None
+
+    def __post_init__(self):
+        where = f"flowguide.torch.{self.name}"
+        if not callable(self.function):
+            raise TypeError(
+                f"{where} takes a callable of ({', '.join(self.takes)}), got {self.function!r}."
+            )
+        try:
+            hash(self.function)
+        except TypeError as error:
+            raise TypeError(
+                f"{where} was given a {type(self.function).__name__}, which has no hash, by which "
+                "compiled programs are found: give a function that calls it."
+            ) from error
+        if self.dtype is not None and not getattr(self.dtype, "is_floating_point", False):
+            raise TypeError(
+                f"dtype must be a floating-point dtype of PyTorch, such as torch.float32, or None; "
+                f"got {self.dtype!r}."
+            )
+        if self.device is not None:
+            object.__setattr__(self, "device", torch.device(self.device))
+        # No field: what was tried once is no part of what the function is.
+        object.__setattr__(self, "_tried", {})
+
+    def arrays(self, *arguments: PyTree) -> tuple[PyTree, ...]:
+        """The arguments with a JAX array for each leaf.
+
+        **Raises:**
+
+        `TypeError` that names a leaf which PyTorch has no tensor for.
+        """
+
+        def as_array(path: Any, leaf: Any) -> jax.Array:
+            name = self.takes[path[0].idx] + jax.tree_util.keystr(path[1:])
+            is_array = isinstance(leaf, (jax.Array, np.ndarray, np.generic, bool, int, float))
+            if not is_array or np.result_type(leaf).kind in "OSU":
+                raise TypeError(
+                    f"{name} is of type {type(leaf).__name__} ({leaf!r}), but functions of PyTorch "
+                    "are handed arrays: turn it into one, or let the function hold it itself."
+                )
+            array = jnp.asarray(leaf)
+            if jnp.issubdtype(array.dtype, jax.dtypes.extended):
+                raise TypeError(
+                    f"{name} is a random key of JAX, which PyTorch has no tensor for: "
+                    "jax.random.key_data makes integers of it."
+                )
+            return array
+
+        return jax.tree_util.tree_map_with_path(as_array, arguments)
+
+    def placement(self, arguments: tuple[PyTree, ...]) -> tuple[torch.device, torch.dtype | None]:
+        """Where, and in which dtype, the function is asked; None for that of each leaf."""
+        owner = getattr(self.function, "__self__", self.function)
+        # Looked up at each call: a module may be moved.
+        parameters = list(owner.parameters()) if isinstance(owner, torch.nn.Module) else []
+        device = self.device or (parameters[0].device if parameters else torch.device("cpu"))
+        if self.dtype is not None:
+            return device, self.dtype
+        own = next((each.dtype for each in parameters if each.is_floating_point()), None)
+        if own is None and "action" in self.takes:
+            action = arguments[self.takes.index("action")]
+            own = action.dtype if action.is_floating_point() else None
+        return device, own
+
+    def action_index(self, arguments: tuple[PyTree, ...]) -> int | None:
+        """The number of the leaf that is the action."""
+        if "action" not in self.takes:
+            return None
+        return len(jax.tree.leaves(arguments[: self.takes.index("action")]))
+
+
+@contextlib.contextmanager
+def modes(device: torch.device, *, gradient: bool) -> Iterator[None]:
+    """PyTorch's modes as functions are asked in them.
+
+    They belong to a thread, and XLA calls from its own or from the caller's: none of the caller's
+    counts. Without a gradient it is still no inference mode, since what a function keeps from one
+    (rotary embeddings, say) could not be differentiated through later.
+    """
+    with (
+        torch.inference_mode(False),
+        torch.set_grad_enabled(gradient),
+        torch.autocast(device.type, enabled=False),
+    ):
+        yield
