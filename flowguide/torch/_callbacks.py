@@ -5,7 +5,7 @@ import math
 
 import jax
 import numpy as np
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 from .._pytree import PyTree
 from ._function import modes, TorchFunction
@@ -73,14 +73,16 @@ class _Asked:
     ):
         self.function, self.result, self.wanted = function, result, wanted
         leaves, structure = jax.tree.flatten(arguments)
-        # By DLPack: no copy, and it has bfloat16.
-        views = [torch.from_dlpack(leaf) for leaf in leaves]
-        above = [torch.from_dlpack(leaf) for leaf in cotangents or []]
-        self.lead = np.broadcast_shapes(*(x.shape[: probe.ndim] for x in (*views, *above)))
-        self.size = math.prod(self.lead)
-        self.device, dtype = function.placement(structure.unflatten(views))
         self.action = function.action_index(arguments)
+        self.device = function.place()
         with modes(self.device, gradient=bool(wanted)):
+            # By DLPack: no copy, and it has bfloat16.
+            views = [torch.from_dlpack(leaf) for leaf in leaves]
+            above = [torch.from_dlpack(leaf) for leaf in cotangents or []]
+            self.lead = np.broadcast_shapes(*(x.shape[: probe.ndim] for x in (*views, *above)))
+            self.size = math.prod(self.lead)
+            self.cotangents = [self._batched(each.to(self.device)) for each in above]
+            dtype = function.precision(structure.unflatten(views))
             batch = [self._batched(placed(view, self.device, dtype)) for view in views]
             chosen = [i for i, is_wanted in enumerate(wanted) if is_wanted]
             for i in chosen:
@@ -89,7 +91,6 @@ class _Asked:
             self.dtypes = [leaves[i].dtype for i in chosen]
             returned = function.function(*structure.unflatten(batch))
             self.found = result.tensors(function.name, returned, self.size)
-        self.cotangents = [self._batched(each.to(self.device)) for each in above]
         if any(view._version for view in views):
             raise ValueError(
                 f"The {function.name} wrote into an argument. It is memory of JAX, so that whoever "
@@ -99,7 +100,7 @@ class _Asked:
     def _batched(self, tensor: torch.Tensor) -> torch.Tensor:
         shape = tensor.shape[len(self.lead) :]
         # Copies only if several axes become one of which the tensor has some.
-        return tensor.expand(*self.lead, *shape).reshape(self.size, *shape)
+        return tensor.expand((*self.lead, *shape)).reshape((self.size, *shape))
 
     def values(self) -> list[np.ndarray]:
         dtypes = (leaf.dtype for leaf in self.result.leaves)

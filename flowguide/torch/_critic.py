@@ -3,7 +3,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 from jaxtyping import Array, Float
 
 from .._critic import check_reduction, CriticArithmetic

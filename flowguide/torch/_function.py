@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 from .._pytree import PyTree
 
@@ -64,35 +64,39 @@ class TorchFunction:
 
         def as_array(path: Any, leaf: Any) -> jax.Array:
             name = self.takes[path[0].idx] + jax.tree_util.keystr(path[1:])
+            if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+                raise TypeError(
+                    f"{name} is a random key of JAX, which PyTorch has no tensor for: "
+                    "jax.random.key_data makes integers of it."
+                )
             is_array = isinstance(leaf, (jax.Array, np.ndarray, np.generic, bool, int, float))
             if not is_array or np.result_type(leaf).kind in "OSU":
                 raise TypeError(
                     f"{name} is of type {type(leaf).__name__} ({leaf!r}), but functions of PyTorch "
                     "are handed arrays: turn it into one, or let the function hold it itself."
                 )
-            array = jnp.asarray(leaf)
-            if jnp.issubdtype(array.dtype, jax.dtypes.extended):
-                raise TypeError(
-                    f"{name} is a random key of JAX, which PyTorch has no tensor for: "
-                    "jax.random.key_data makes integers of it."
-                )
-            return array
+            return jnp.asarray(leaf)
 
         return jax.tree_util.tree_map_with_path(as_array, arguments)
 
-    def placement(self, arguments: tuple[PyTree, ...]) -> tuple[torch.device, torch.dtype | None]:
-        """Where, and in which dtype, the function is asked; None for that of each leaf."""
-        owner = getattr(self.function, "__self__", self.function)
-        # Looked up at each call: a module may be moved.
-        parameters = list(owner.parameters()) if isinstance(owner, torch.nn.Module) else []
-        device = self.device or (parameters[0].device if parameters else torch.device("cpu"))
-        if self.dtype is not None:
-            return device, self.dtype
-        own = next((each.dtype for each in parameters if each.is_floating_point()), None)
-        if own is None and "action" in self.takes:
+    def place(self) -> torch.device:
+        """Where the function is asked."""
+        parameters = self._parameters()
+        return self.device or (parameters[0].device if parameters else torch.device("cpu"))
+
+    def precision(self, arguments: tuple[PyTree, ...]) -> torch.dtype | None:
+        """In which dtype the function is asked about these tensors; None for that of each."""
+        own = (each.dtype for each in self._parameters() if each.is_floating_point())
+        found = self.dtype or next(own, None)
+        if found is None and "action" in self.takes:
             action = arguments[self.takes.index("action")]
-            own = action.dtype if action.is_floating_point() else None
-        return device, own
+            return action.dtype if action.is_floating_point() else None
+        return found
+
+    def _parameters(self) -> list[torch.Tensor]:
+        # Looked up at each call: a module may be moved.
+        owner = getattr(self.function, "__self__", self.function)
+        return list(owner.parameters()) if isinstance(owner, torch.nn.Module) else []
 
     def action_index(self, arguments: tuple[PyTree, ...]) -> int | None:
         """The number of the leaf that is the action."""
@@ -112,6 +116,12 @@ def modes(device: torch.device, *, gradient: bool) -> Iterator[None]:
     with (
         torch.inference_mode(False),
         torch.set_grad_enabled(gradient),
-        torch.autocast(device.type, enabled=False),
+        _no_autocast(device),
     ):
         yield
+
+
+def _no_autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)

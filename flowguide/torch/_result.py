@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 from .._checks import described
 from .._pytree import PyTree
@@ -70,9 +70,10 @@ def find_result(
     tried: dict[Any, Result] = vars(function)["_tried"]
     if key not in tried:
         # Two samples: with one, the batch axis could be any axis of size 1.
-        zeros = [torch.zeros((2, *x.shape), dtype=torch_dtype(x.dtype)) for x in leaves]
-        device, dtype = function.placement(structure.unflatten(zeros))
+        device = function.place()
         with modes(device, gradient=False):
+            zeros = [torch.zeros((2, *x.shape), dtype=torch_dtype(x.dtype)) for x in leaves]
+            dtype = function.precision(structure.unflatten(zeros))
             batch = [placed(zero, device, dtype) for zero in zeros]
             returned = function.function(*structure.unflatten(batch))
             result = finish(returned) if finish else returned

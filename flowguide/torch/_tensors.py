@@ -2,7 +2,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 
 def torch_dtype(dtype: Any) -> torch.dtype:
@@ -21,7 +21,7 @@ def placed(tensor: torch.Tensor, device: torch.device, dtype: torch.dtype | None
 def as_numpy(tensor: torch.Tensor, dtype: Any, lead: tuple[int, ...]) -> np.ndarray:
     """A batch as an array with these axes in front: what XLA copies its result from."""
     tensor = tensor.detach().to("cpu", torch_dtype(dtype)).contiguous()
-    tensor = tensor.reshape(*lead, *tensor.shape[1:])
+    tensor = tensor.reshape((*lead, *tensor.shape[1:]))
     if tensor.dtype != torch.bfloat16:
         return tensor.numpy()
     # PyTorch does not know the bfloat16 that JAX brings to NumPy.
