@@ -26,12 +26,13 @@ def main() -> None:
     guided = flowguide.guide(policy, critic, method="qgf")
     assert flowguide.sample(guided, jnp.ones((5, 3)), key=key).shape == (5, 1, 2)
     assert importlib.import_module("flowguide.results").compare
-    for name in ("diagnose", "evaluate", "ogbench", "plot", "report", "runs", "sweep", "video"):
+    ogbench = ("diagnose", "evaluate", "ogbench", "plot", "report", "runs", "sweep", "video")
+    for name, extra in (*((name, "ogbench") for name in ogbench), ("torch", "lerobot")):
         try:
             importlib.import_module(f"flowguide.{name}")
         except ImportError as error:
             assert f"flowguide.{name} needs" in str(error) and "\n" not in str(error), error
-            assert "pip install 'flowguide[ogbench]'" in str(error), error
+            assert f"pip install 'flowguide[{extra}]'" in str(error), error
         else:
             raise AssertionError(f"flowguide.{name} was imported: is its extra installed?")
         # What looks at all attributes of a module goes on.

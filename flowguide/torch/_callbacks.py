@@ -120,37 +120,37 @@ class _Asked:
     def gradients(self) -> list[np.ndarray]:
         """The gradients of the one result, those of K values one after another."""
         value = self.found[0]
-        outputs = [value] if value.ndim == 1 else list(value.unbind(1))
-        rows = [self._differentiated([output], [torch.ones_like(output)]) for output in outputs]
+        outputs = [value] if value.ndim == 1 else value.unbind(1)
+        rows = [self._differentiated([output], None) for output in outputs]
         if value.ndim == 1:
             return self._as_numpy(rows[0])
         return self._as_numpy([torch.stack(each, 1) for each in zip(*rows, strict=True)])
 
     def _differentiated(
-        self, outputs: list[torch.Tensor], above: list[torch.Tensor]
+        self, outputs: list[torch.Tensor], cotangents: list[torch.Tensor] | None
     ) -> list[torch.Tensor]:
+        """The derivatives of all samples' sum, which are each sample's own."""
         found: list[torch.Tensor | None] = [None] * len(self.inputs)
-        if outputs and all(output.requires_grad for output in outputs):
-            with modes(self.device, gradient=True):
-                found = list(
-                    torch.autograd.grad(
-                        outputs, self.inputs, above, retain_graph=True, allow_unused=True
-                    )
-                )
-        is_action = [i == self.action for i, is_wanted in enumerate(self.wanted) if is_wanted]
-        lost = [each is None for each in found]
-        if all(lost) or any(a and b for a, b in zip(is_action, lost, strict=True)):
-            what = "action" if any(is_action) else "what it is differentiated in"
+        with modes(self.device, gradient=True):
+            if outputs and outputs[0].requires_grad:
+                above = cotangents or [torch.ones_like(each) for each in outputs]
+                options = {"retain_graph": True, "allow_unused": True}
+                found = list(torch.autograd.grad(outputs, self.inputs, above, **options))
+            self._check_all_is_there(found)
+            pairs = zip(self.inputs, found, strict=True)
+            return [torch.zeros_like(x) if each is None else each for x, each in pairs]
+
+    def _check_all_is_there(self, found: list[torch.Tensor | None]) -> None:
+        """Time, and parts of an observation, may not matter. An action always does."""
+        chosen = [i for i, is_wanted in enumerate(self.wanted) if is_wanted]
+        lost = [i for i, each in zip(chosen, found, strict=True) if each is None]
+        if self.action in lost or lost == chosen:
+            what = "action" if self.action in lost else "arguments that it is differentiated in"
             raise ValueError(
                 f"The result of the {self.function.name} does not depend on the {what}, as far as "
                 "PyTorch's autograd knows. Look for .detach(), .item(), .numpy(), torch.no_grad() "
-                "and torch.inference_mode() in it. If it is meant so, add 0 * "
-                f"{'action.sum()' if any(is_action) else 'what is missing'}."
+                "and torch.inference_mode() in the function. If it is meant so, add 0 * x.sum()."
             )
-        return [
-            torch.zeros_like(x) if gradient is None else gradient
-            for x, gradient in zip(self.inputs, found, strict=True)
-        ]
 
     def _as_numpy(self, gradients: list[torch.Tensor]) -> list[np.ndarray]:
         return [as_numpy(x, d, self.lead) for x, d in zip(gradients, self.dtypes, strict=True)]

@@ -44,11 +44,6 @@ def critic(
 ) -> CriticArithmetic:
     """A critic of PyTorch, for `flowguide.guide`.
 
-    ```python
-    critic = flowguide.torch.critic(lambda observation, action: module(observation, action))
-    guided = flowguide.guide(policy, critic, "qgf")
-    ```
-
     Value and gradient come from one call of the function. It can be added to others and scaled, as
     every critic of flowguide.
 

@@ -81,8 +81,10 @@ class TorchFunction:
 
     def place(self) -> torch.device:
         """Where the function is asked."""
-        parameters = self._parameters()
-        return self.device or (parameters[0].device if parameters else torch.device("cpu"))
+        if self.device is not None:
+            return self.device
+        first = next(self._parameters(), None)
+        return torch.device("cpu") if first is None else first.device
 
     def precision(self, arguments: tuple[PyTree, ...]) -> torch.dtype | None:
         """In which dtype the function is asked about these tensors; None for that of each."""
@@ -93,10 +95,10 @@ class TorchFunction:
             return action.dtype if action.is_floating_point() else None
         return found
 
-    def _parameters(self) -> list[torch.Tensor]:
+    def _parameters(self) -> Iterator[torch.Tensor]:
         # Looked up at each call: a module may be moved.
         owner = getattr(self.function, "__self__", self.function)
-        return list(owner.parameters()) if isinstance(owner, torch.nn.Module) else []
+        return owner.parameters() if isinstance(owner, torch.nn.Module) else iter(())
 
     def action_index(self, arguments: tuple[PyTree, ...]) -> int | None:
         """The number of the leaf that is the action."""
@@ -122,6 +124,8 @@ def modes(device: torch.device, *, gradient: bool) -> Iterator[None]:
 
 
 def _no_autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    if not torch.amp.is_autocast_available(device.type):
+    # Public, though not exported by its type stubs.
+    is_known: Any = vars(torch.amp)["is_autocast_available"]
+    if not is_known(device.type):
         return contextlib.nullcontext()
     return torch.autocast(device.type, enabled=False)

@@ -30,11 +30,6 @@ def velocity(
 ) -> VelocityField:
     """A velocity field of PyTorch, for `flowguide.FlowPolicy`.
 
-    ```python
-    field = flowguide.torch.velocity(module)  # module(t, action, observation), in batches
-    policy = flowguide.FlowPolicy(field, (50, 32), low=-jnp.inf, high=jnp.inf)
-    ```
-
     Under `jax.vmap`, however deep, the function is called once for the whole batch. Its derivative,
     which `qgf_jacobian`, `bptt` and `noise_ascent` ask for, is that of PyTorch's autograd, and
     asks the function once more. The function must neither keep its arguments nor write into them:
@@ -60,8 +55,9 @@ def velocity(
     **Raises:**
 
     `TypeError` for what cannot be called or hashed. When called: `TypeError` for leaves of the
-    observation that are no arrays. `jax.errors.JaxRuntimeError`, with the message of what the
-    function raised, or of what is wrong with its result.
+    observation that are no arrays, and `NotImplementedError` for a derivative of a derivative. What
+    the function raises, and what is wrong with its result, is in the message of the
+    `jax.errors.JaxRuntimeError` or `ValueError` that JAX raises for it.
     """
     return TorchVelocity(
         TorchFunction("velocity", ("t", "action", "observation"), function, dtype, device)

@@ -2,7 +2,8 @@
 
 Python blocks run. Commands go through the parsers that read them: most take minutes or hours, and
 the tests of the command line and of the examples run them, small. Plans are read, BibTeX is parsed.
-A block is excepted with `<!-- skip: next "the reason" -->`, and made short with
+A block is excepted with `<!-- skip: next "the reason" -->`, a page that needs PyTorch from
+`<!-- skip: start if(without_torch, reason="...") -->` on, and a block is made short with
 `<!-- in the tests: 20_000 is 20; 50 is 1 -->`.
 """
 
@@ -168,6 +169,10 @@ def as_a_reader(a_folder_with_runs, monkeypatch):
     CATALOGUE.update(named)
 
 
+def know_what_is_missing(namespace: dict[str, Any]) -> None:
+    namespace["without_torch"] = importlib.util.find_spec("torch") is None
+
+
 pytest_collect_file = Sybil(
     parsers=[
         CodeBlockParser("python", run_python),
@@ -178,5 +183,6 @@ pytest_collect_file = Sybil(
     ],
     patterns=["README.md", "CONTRIBUTING.md", "docs/*.md", "docs/api/*.md"],
     path=str(ROOT),
+    setup=know_what_is_missing,
     fixtures=["as_a_reader"],
 ).pytest()

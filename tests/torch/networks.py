@@ -24,15 +24,17 @@ class MLP(torch.nn.Module):
         super().__init__()
         self.kernels = torch.nn.ParameterList([tensor(x.kernel) for x in mlp.layers])
         self.biases = torch.nn.ParameterList([tensor(x.bias) for x in mlp.layers])
-        self.norms = [
+        self.norms: Any = [
             None if x is None else (tensor(x.scale), tensor(x.bias), x.epsilon) for x in mlp.norms
         ]
 
     def forward(self, *inputs: Any) -> Any:
         x = torch.cat([each.flatten(1) for each in inputs], 1)
-        for kernel, bias, norm in zip(self.kernels, self.biases, [*self.norms, 0], strict=True):
+        for kernel, bias, norm in zip(
+            self.kernels, self.biases, [*self.norms, "last"], strict=True
+        ):
             x = x @ kernel + bias
-            if norm == 0:
+            if norm == "last":
                 return x
             if norm is not None:
                 x = torch.nn.functional.layer_norm(x, x.shape[1:], *norm)

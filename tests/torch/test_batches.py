@@ -1,5 +1,7 @@
 """One call of the function for a whole batch, and one program for all observations."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,7 +131,7 @@ def test_two_wrappers_of_one_function_are_equal(key):
     module.ask = lambda t, action, observation: action
     assert fgt.velocity(module.ask) == fgt.velocity(module.ask)
     assert fgt.velocity(module.ask) != fgt.velocity(module.ask, dtype=torch.float64)
-    compiled = jax.jit(lambda velocity, action: velocity(0.5, action, None), static_argnums=0)
+    compiled: Any = jax.jit(lambda velocity, action: velocity(0.5, action, None), static_argnums=0)
     for _ in range(2):
         compiled(fgt.velocity(module.ask), jnp.ones(2))
     assert compiled._cache_size() == 1

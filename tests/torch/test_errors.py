@@ -1,5 +1,7 @@
 """What is wrong is said in words, and what the function raises keeps its own."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,7 +78,7 @@ def test_what_is_no_function_is_refused_at_once(make):
 
 
 class Unhashable:
-    __hash__ = None
+    __hash__: Any = None
 
     def __call__(self, *_):
         return None
