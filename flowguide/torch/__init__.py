@@ -1,3 +1,4 @@
+# Where PyTorch is not installed, pyright takes this package for it: hence what its files say to it.
 from .._extras import check_extra as _check_extra
 
 _check_extra("lerobot", __name__)

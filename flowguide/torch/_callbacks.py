@@ -1,5 +1,7 @@
 """What XLA calls. Nothing of JAX is computed here: what computes waits for this to end."""
 
+# pyright: reportAttributeAccessIssue=false
+
 import dataclasses
 import math
 

@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+
 from collections.abc import Callable
 from typing import Any
 

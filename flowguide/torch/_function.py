@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -97,7 +99,7 @@ class TorchFunction:
 
     def _parameters(self) -> Iterator[torch.Tensor]:
         # Looked up at each call: a module may be moved.
-        owner = getattr(self.function, "__self__", self.function)
+        owner: Any = getattr(self.function, "__self__", self.function)
         return owner.parameters() if isinstance(owner, torch.nn.Module) else iter(())
 
     def action_index(self, arguments: tuple[PyTree, ...]) -> int | None:

@@ -1,5 +1,7 @@
 """What a function of PyTorch has to return, and how that is found where it is not known."""
 
+# pyright: reportAttributeAccessIssue=false
+
 import dataclasses
 from collections.abc import Callable
 from typing import Any

@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+
 from typing import Any
 
 import jax.numpy as jnp
