@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from .._pytree import PyTree
 from ._callbacks import Pullback, Value, ValueAndGradients
 from ._function import TorchFunction
+from ._primitive import callback
 from ._result import Result
 
 
@@ -96,10 +97,8 @@ def _in_place(arguments: Any, wanted: tuple[bool, ...], found: list[Any]) -> Any
     return jax.tree.unflatten(jax.tree.structure(arguments), leaves)
 
 
-def _call(name: str, callback: Callable[..., Any], result: Any, *arguments: Any) -> Any:
-    # The first argument has no axes: those that it gets say how many `vmap`s there are.
-    arguments = _once(name, (jnp.zeros(()), *arguments))
-    return jax.pure_callback(callback, result, *arguments, vmap_method="expand_dims")
+def _call(name: str, function: Callable[..., Any], result: Any, *arguments: Any) -> Any:
+    return callback(function, result, *_once(name, arguments))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

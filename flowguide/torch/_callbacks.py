@@ -1,4 +1,4 @@
-"""What XLA calls. Nothing of JAX is computed here: what computes waits for this to end."""
+"""What XLA calls, with arrays of NumPy. Nothing of JAX is computed here: it could wait for ever."""
 
 # pyright: reportAttributeAccessIssue=false
 
@@ -12,7 +12,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from .._pytree import PyTree
 from ._function import modes, TorchFunction
 from ._result import Result
-from ._tensors import as_numpy, placed
+from ._tensors import as_numpy, as_tensor, placed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Value:
     function: TorchFunction
     result: Result
 
-    def __call__(self, probe: jax.Array, arguments: tuple[PyTree, ...]) -> PyTree:
-        asked = _Asked(self.function, self.result, probe, arguments)
+    def __call__(self, lead: int, arguments: tuple[PyTree, ...]) -> PyTree:
+        asked = _Asked(self.function, self.result, lead, arguments)
         return self.result.structure.unflatten(asked.values())
 
 
@@ -36,9 +36,9 @@ class Pullback:
     wanted: tuple[bool, ...]
 
     def __call__(
-        self, probe: jax.Array, arguments: tuple[PyTree, ...], cotangents: list[jax.Array]
+        self, lead: int, arguments: tuple[PyTree, ...], cotangents: list[np.ndarray]
     ) -> list[np.ndarray]:
-        asked = _Asked(self.function, self.result, probe, arguments, self.wanted, cotangents)
+        asked = _Asked(self.function, self.result, lead, arguments, self.wanted, cotangents)
         return asked.pulled_back()
 
 
@@ -51,41 +51,40 @@ class ValueAndGradients:
     wanted: tuple[bool, ...]
 
     def __call__(
-        self, probe: jax.Array, arguments: tuple[PyTree, ...]
+        self, lead: int, arguments: tuple[PyTree, ...]
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        asked = _Asked(self.function, self.result, probe, arguments, self.wanted)
+        asked = _Asked(self.function, self.result, lead, arguments, self.wanted)
         return asked.values()[0], asked.gradients()
 
 
 class _Asked:
     """A function that was asked about a batch, with what autograd needs for the wanted leaves.
 
-    `probe` has no axes of its own: those that it has are of the `vmap`s around the call. Arguments
-    outside of a `vmap` have an axis of size 1 there.
+    The first `lead` axes are of the `vmap`s around the call. Arguments outside of one have an axis
+    of size 1 there.
     """
 
     def __init__(
         self,
         function: TorchFunction,
         result: Result,
-        probe: jax.Array,
+        lead: int,
         arguments: tuple[PyTree, ...],
         wanted: tuple[bool, ...] = (),
-        cotangents: list[jax.Array] | None = None,
+        cotangents: list[np.ndarray] | None = None,
     ):
         self.function, self.result, self.wanted = function, result, wanted
         leaves, structure = jax.tree.flatten(arguments)
         self.action = function.action_index(arguments)
         self.device = function.place()
         with modes(self.device, gradient=bool(wanted)):
-            # By DLPack: no copy, and it has bfloat16.
-            views = [torch.from_dlpack(leaf) for leaf in leaves]
-            above = [torch.from_dlpack(leaf) for leaf in cotangents or []]
-            self.lead = np.broadcast_shapes(*(x.shape[: probe.ndim] for x in (*views, *above)))
+            given = [as_tensor(leaf) for leaf in leaves]
+            above = [as_tensor(leaf) for leaf in cotangents or []]
+            self.lead = np.broadcast_shapes(*(x.shape[:lead] for x in (*given, *above)))
             self.size = math.prod(self.lead)
             self.cotangents = [self._batched(each.to(self.device)) for each in above]
-            dtype = function.precision(structure.unflatten(views))
-            batch = [self._batched(placed(view, self.device, dtype)) for view in views]
+            dtype = function.precision(structure.unflatten(given))
+            batch = [self._batched(placed(each, self.device, dtype)) for each in given]
             chosen = [i for i, is_wanted in enumerate(wanted) if is_wanted]
             for i in chosen:
                 batch[i] = batch[i].detach().requires_grad_()
@@ -93,11 +92,6 @@ class _Asked:
             self.dtypes = [leaves[i].dtype for i in chosen]
             returned = function.function(*structure.unflatten(batch))
             self.found = result.tensors(function.name, returned, self.size)
-        if any(view._version for view in views):
-            raise ValueError(
-                f"The {function.name} wrote into an argument. It is memory of JAX, so that whoever "
-                "holds the array now sees something else: clone what is changed in place."
-            )
 
     def _batched(self, tensor: torch.Tensor) -> torch.Tensor:
         shape = tensor.shape[len(self.lead) :]

@@ -32,8 +32,7 @@ def velocity(
 
     Under `jax.vmap`, however deep, the function is called once for the whole batch. Its derivative,
     which `qgf_jacobian`, `bptt` and `noise_ascent` ask for, is that of PyTorch's autograd, and
-    asks the function once more. The function must neither keep its arguments nor write into them:
-    they are memory of JAX.
+    asks the function once more. Its arguments are copies.
 
     **Arguments:**
 

@@ -57,13 +57,6 @@ def test_what_a_critic_does_wrong_is_said(function, words):
             jax.block_until_ready(ask(jnp.ones(3), ACTION))
 
 
-def test_a_function_that_writes_into_its_arguments_is_refused():
-    with pytest.raises(jax.errors.JaxRuntimeError, match="velocity wrote into an argument"):
-        velocity_of(lambda t, a, o: a.mul_(2))
-    # Of a copy, or in another precision, it is the function's own memory.
-    np.testing.assert_array_equal(velocity_of(lambda t, a, o: a.clone().mul_(2)), 2)
-
-
 @pytest.mark.parametrize("make", [fgt.velocity, fgt.critic, fgt.encoder])
 def test_what_is_no_function_is_refused_at_once(make):
     with without_typechecker():

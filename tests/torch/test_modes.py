@@ -97,6 +97,24 @@ def test_a_module_that_is_moved_or_trained_is_asked_as_it_is():
     assert jitted(None, jnp.ones(2)) == pytest.approx(float(before) + 2, abs=1e-5)
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_arguments_are_the_functions_own(compiled):
+    """It may write into them and keep them: what JAX holds does not change."""
+    kept = []
+
+    def function(observation, action):
+        kept.append(observation.sub_(1))
+        return observation.sum(1) + action.sum(1)
+
+    call = jax.jit(fgt.critic(function)) if compiled else fgt.critic(function)
+    observation = jnp.arange(1000.0)
+    for _ in range(3):
+        assert call(observation, jnp.zeros(2)) == 498500
+    np.testing.assert_array_equal(observation, np.arange(1000))
+    for each in kept:
+        np.testing.assert_array_equal(each[0], np.arange(1000) - 1)
+
+
 def test_threads_ask_at_the_same_time(key):
     module = Module()
     expected = sampled(module, key)
