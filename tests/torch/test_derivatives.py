@@ -92,6 +92,13 @@ def test_a_critic_that_loses_the_action_is_refused(function):
         jax.block_until_ready(jax.grad(fgt.critic(function), argnums=1)(OBSERVATION, ACTION))
 
 
+def test_a_lost_action_is_refused_beside_what_is_not_lost():
+    critic = fgt.critic(lambda o, a: o.sum(1) + a.detach().sum(1))
+    np.testing.assert_array_equal(jax.grad(critic)(jnp.ones(3), ACTION), 1)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="depend on the action"):
+        jax.block_until_ready(jax.grad(critic, argnums=(0, 1))(jnp.ones(3), ACTION))
+
+
 def test_a_velocity_that_loses_the_action_is_refused(key):
     def function(t, action, observation):
         with torch.no_grad():
