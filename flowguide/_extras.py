@@ -5,8 +5,9 @@ import importlib.util
 # The modules that show whether an extra of pyproject.toml is installed.
 EXTRAS = {
     "ogbench": ("gymnasium", "matplotlib", "mujoco", "ogbench", "orbax", "PIL", "rich", "tyro"),
-    "lerobot": ("torch",),
+    "lerobot": ("lerobot", "torch", "torchax", "transformers"),
     "sweep": ("snakemake", "snakemake_executor_plugin_slurm"),
+    "torch": ("torch",),
 }
 
 

@@ -17,7 +17,7 @@ QUICK_COMPILATION = [
     "--xla_cpu_parallel_codegen_split_count=1",
 ]
 # Later ones do not know the flag, and abort.
-if jax.version.__version_info__ < (0, 11):
+if jax.__version_info__ < (0, 11):
     QUICK_COMPILATION.append("--xla_cpu_use_fusion_emitters=false")
 if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *QUICK_COMPILATION])

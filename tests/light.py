@@ -27,7 +27,11 @@ def main() -> None:
     assert flowguide.sample(guided, jnp.ones((5, 3)), key=key).shape == (5, 1, 2)
     assert importlib.import_module("flowguide.results").compare
     ogbench = ("diagnose", "evaluate", "ogbench", "plot", "report", "runs", "sweep", "video")
-    for name, extra in (*((name, "ogbench") for name in ogbench), ("torch", "lerobot")):
+    for name, extra in (
+        *((name, "ogbench") for name in ogbench),
+        ("torch", "torch"),
+        ("lerobot", "lerobot"),
+    ):
         try:
             importlib.import_module(f"flowguide.{name}")
         except ImportError as error:

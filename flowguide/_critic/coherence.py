@@ -64,7 +64,7 @@ def coherence(
     weigh 1; from `horizon` on nothing is asked; between, the weight falls.
 
     ```python
-    keep = flowguide.coherence(left, delay=4, horizon=12)
+    keep = flowguide.coherence(left, delay=1, horizon=3)
     flowguide.guide(policy, keep, "qgf_jacobian", weight=flowguide.RealTimeWeight(cap=5))  # RTC
     flowguide.guide(policy, keep, "qgf", weight=flowguide.RealTimeWeight(cap=10))  # LeRobot's
     flowguide.guide(policy, keep, "best_of_n", n=16)  # backward coherence

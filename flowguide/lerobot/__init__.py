@@ -1,0 +1,16 @@
+from .._extras import check_extra as _check_extra
+
+_check_extra("lerobot", __name__)
+
+from ._critic import critic, UnpaddedCritic
+from ._flow_policy import flow_policy
+from ._guide import guide
+from ._observations import observations
+
+__all__ = [
+    "critic",
+    "flow_policy",
+    "guide",
+    "observations",
+    "UnpaddedCritic",
+]

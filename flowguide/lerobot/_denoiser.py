@@ -1,0 +1,91 @@
+"""LeRobot's flow policies as two functions: what they compute once an action, and at each step."""
+
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
+import copy
+from typing import Any
+
+import torch
+from lerobot.policies.pretrained import PreTrainedPolicy
+from torch import Tensor
+from transformers import DynamicCache
+
+_CACHE = "past_key_values"
+
+
+class Denoiser:
+    """What `sample_actions` of SmolVLA, pi0 and pi05 computes before its loop, and inside of it.
+
+    LeRobot has no name for the first, so its own code runs up to the first call of `denoise_step`,
+    whose arguments are what is looked for. This happens on a copy that shares every parameter: the
+    given policy's queues and mode stay as they are.
+    """
+
+    def __init__(self, policy: PreTrainedPolicy):
+        self.policy = shallow_copy(policy)
+        self.model: Any = policy.model
+        self.policy.model.denoise_step = _stop_with_arguments
+        # Real-time chunking is a critic here, whenever LeRobot's own is turned on.
+        self.policy.model._rtc_enabled = lambda: False
+
+    def encode(self, observation: dict[str, Tensor]) -> dict[str, Any]:
+        """The arguments of `denoise_step` that do not change from step to step.
+
+        **Arguments:**
+
+        - `observation`: entries of a batch, each with a leading axis.
+
+        **Returns:**
+
+        A pytree of tensors: the prefix's masks, keys and values, and what else a policy needs.
+        """
+        config: Any = self.policy.config
+        size = len(next(iter(observation.values())))
+        # Given, so that nothing is drawn from torch's generator.
+        like = next(self.model.parameters())
+        noise = torch.zeros(size, config.chunk_size, config.max_action_dim, device=like.device)
+        self.policy.reset()
+        try:
+            with torch.inference_mode():
+                self.policy.predict_action_chunk(dict(observation), noise=noise)
+        except _Arguments as caught:
+            arguments = caught.arguments
+        else:
+            raise RuntimeError(
+                f"{type(self.policy).__name__} sampled actions without a call of "
+                "model.denoise_step(x_t=..., timestep=..., ...), which flowguide guides."
+            )
+        layers = arguments.pop(_CACHE).layers
+        # One array, (batch, layer, 2, ...): each that a callback is handed costs time.
+        pairs = [torch.stack((layer.keys, layer.values), 1) for layer in layers]
+        return {**arguments, _CACHE: torch.stack(pairs, 1)}
+
+    def velocity(self, t: Tensor, action: Tensor, encoded: dict[str, Any]) -> Tensor:
+        """The velocity in LeRobot's time, noise at 1, of a batch."""
+        cache = DynamicCache()
+        for layer, pair in enumerate(encoded[_CACHE].unbind(1)):
+            cache.update(pair[:, 0], pair[:, 1], layer)
+        # A sixth of the time, where nothing is differentiated.
+        with torch.inference_mode(not torch.is_grad_enabled()):
+            return self.model.denoise_step(x_t=action, timestep=t, **{**encoded, _CACHE: cache})
+
+
+def shallow_copy(policy: Any) -> Any:
+    """A policy with the same parameters whose attributes, and its model's, are its own."""
+    copied = copy.copy(policy)
+    copied._modules = dict(policy._modules)
+    copied.model = copy.copy(policy.model)
+    copied.model._modules = dict(policy.model._modules)
+    copied.reset()
+    return copied
+
+
+class _Arguments(Exception):
+    def __init__(self, arguments: dict[str, Any]):
+        super().__init__("of denoise_step")
+        self.arguments = arguments
+
+
+def _stop_with_arguments(*, x_t: Tensor, timestep: Tensor, **arguments: Any) -> Tensor:
+    del x_t, timestep
+    raise _Arguments(arguments)

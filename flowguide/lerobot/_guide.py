@@ -1,0 +1,204 @@
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import torch
+from jaxtyping import Array
+
+from .._critic import coherence
+from .._guide import guide as guide_flow
+from .._policy import AbstractPolicy, FlowPolicy
+from .._pytree import PyTree
+from .._weight import RealTimeWeight
+from ._critic import critic as critic_of
+from ._denoiser import shallow_copy
+from ._flow_policy import flow_policy
+from ._observations import as_array, observations
+
+P = TypeVar("P")
+
+
+def guide(
+    policy: P,
+    critic: Any,
+    method: Any = "qgf",
+    *,
+    critic_units: str = "policy",
+    preprocessor: Any = None,
+    postprocessor: Any = None,
+    backend: str = "callback",
+    **options: Any,
+) -> P:
+    """A LeRobot policy that is guided by a critic, to be used in its place.
+
+    ```python
+    guided = flowguide.lerobot.guide(policy, critic, "qgf", weight=0.1)
+    action = postprocessor(guided.select_action(preprocessor(observation)))
+    ```
+
+    It has the same class and shares every parameter; the given policy is not changed.
+    `select_action`, `predict_action_chunk`, its `noise=` and LeRobot's own code before and after
+    the denoising loop stay as they are. The loop is flowguide's. With `prev_chunk_left_over=`, and
+    `config.rtc_config` enabled, a `flowguide.coherence` is a second critic, as LeRobot's real-time
+    chunking has it. `save_pretrained` saves the policy that was given: no weight of it changes.
+
+    **Arguments:**
+
+    - `policy`: SmolVLA, pi0, pi05, or another that denoises as they do.
+    - `critic`: `critic(observation, action) -> scalar`; see `flowguide.lerobot.critic`. None for
+        methods that ask none.
+    - `method`: as for `flowguide.guide`: a name, a guidance, or a sequence of them.
+    - `critic_units`: `"policy"`, normalised, or `"environment"`, for which the processors are
+        needed.
+    - `preprocessor`, `postprocessor`: LeRobot's pipelines.
+    - `backend`: see `flowguide.lerobot.flow_policy`.
+    - `options`: for the method, such as `weight`.
+
+    **Returns:**
+
+    A policy of the same class. Its `flow_policy` is what samples, for `trace` and the like.
+
+    **Raises:**
+
+    `TypeError` for a policy that is no flow policy, `ValueError` for missing processors; and what
+    `flowguide.guide` raises.
+    """
+    flow = flow_policy(policy, backend=backend)
+    if critic is not None:
+        critic = critic_of(
+            policy,
+            critic,
+            units=critic_units,
+            preprocessor=preprocessor,
+            postprocessor=postprocessor,
+        )
+    guidance = _Guidance(critic, method, options)
+    guided: Any = shallow_copy(policy)
+    sampler = _Sampler(flow, guidance, guided.config, guided.model.sample_noise)
+    guided.flow_policy = guidance(flow)
+    guided.model.sample_actions = sampler.sample_actions
+    for name in ("select_action", "predict_action_chunk"):
+        setattr(guided, name, _remembering(guided, name, sampler))
+    return guided
+
+
+class _Guidance(eqx.Module):
+    """What is done to a flow policy."""
+
+    critic: Any
+    method: Any
+    options: dict[str, Any]
+
+    def __call__(self, policy: FlowPolicy) -> AbstractPolicy:
+        return guide_flow(policy, self.critic, self.method, **self.options)
+
+
+class _Sampler:
+    """LeRobot's `sample_actions`, by flowguide."""
+
+    def __init__(
+        self, flow: FlowPolicy, guidance: _Guidance, config: Any, draw: Callable[..., torch.Tensor]
+    ):
+        self.flow, self.guidance, self.config, self.draw = flow, guidance, config, draw
+        self.batch: dict[str, Any] = {}
+
+    def sample_actions(
+        self,
+        *prepared: Any,
+        noise: Any = None,
+        num_steps: int | None = None,
+        **chunking: Any,
+    ) -> torch.Tensor:
+        """Actions of shape `(batch, chunk_size, max_action_dim)`, from noise of
+        `(batch, *noise_shape)`."""
+        # What LeRobot prepared of the batch, the prefix prepares again: only the batch has all.
+        observation = observations(self.batch)
+        size = len(next(iter(observation.values())))
+        flow = self.flow
+        if num_steps is not None:
+            flow = dataclasses.replace(flow, num_steps=num_steps)
+        shape = (size, *self.guidance(flow).noise_shape)
+        like = next(x for x in prepared[::-1] if isinstance(x, torch.Tensor))
+        if noise is None:
+            noise = self.draw(shape, like.device)
+        if tuple(noise.shape) != shape:
+            raise ValueError(
+                f"noise has shape {tuple(noise.shape)}, expected {shape}: a batch of the guided "
+                "policy's noise_shape."
+            )
+        previous = chunking.get("prev_chunk_left_over")
+        keep = None
+        if previous is not None:
+            keep = self._coherence(as_array(previous), size, chunking)
+        actions = _sample(flow, self.guidance, keep, as_array(noise), observation)
+        return torch.tensor(jax.device_get(actions), dtype=noise.dtype, device=noise.device)
+
+    def _coherence(self, previous: Array, size: int, chunking: dict[str, Any]) -> "_Chunking":
+        """LeRobot's real-time chunking, as its own processor is configured."""
+        config = getattr(self.config, "rtc_config", None)
+        if config is None or not config.enabled:
+            raise ValueError(
+                "prev_chunk_left_over was given, but the policy's config.rtc_config is not enabled."
+            )
+        rows = previous if previous.ndim == 3 else previous[None]
+        horizon = chunking.get("execution_horizon")
+        horizon = config.execution_horizon if horizon is None else horizon
+        # As LeRobot pads it: what is missing of an action is held at 0.
+        chunk, dim = self.flow.action_shape
+        left = jnp.zeros((size, chunk, dim)).at[:, : rows.shape[1], : rows.shape[2]].set(rows)
+        return _Chunking(
+            left,
+            jnp.asarray(chunking.get("inference_delay") or 0),
+            jnp.asarray(min(horizon, rows.shape[1])),
+            jnp.asarray(float(config.max_guidance_weight)),
+            str(config.prefix_attention_schedule.value).lower(),
+        )
+
+
+class _Chunking(eqx.Module):
+    """What real-time chunking needs of one call; `left` is a batch of chunks."""
+
+    left: Array
+    delay: Array
+    horizon: Array
+    cap: Array
+    schedule: str = eqx.field(static=True)
+
+    def __call__(self, policy: FlowPolicy, left: Array) -> FlowPolicy:
+        keep = coherence(left, delay=self.delay, horizon=self.horizon, schedule=self.schedule)
+        return guide_flow(policy, keep, "qgf", weight=RealTimeWeight(cap=self.cap))
+
+
+@eqx.filter_jit
+def _sample(
+    flow: FlowPolicy,
+    guidance: _Guidance,
+    chunking: _Chunking | None,
+    noise: Array,
+    observation: PyTree,
+) -> Array:
+    if chunking is None:
+        return jax.vmap(guidance(flow).from_noise)(noise, observation)
+
+    def one(noise: Array, observation: PyTree, left: Array) -> Array:
+        return guidance(chunking(flow, left)).from_noise(noise, observation)
+
+    return jax.vmap(one)(noise, observation, chunking.left)
+
+
+def _remembering(guided: Any, name: str, sampler: _Sampler) -> Callable[..., Any]:
+    """A method that shows its batch to the sampler before LeRobot's own code changes it."""
+    method = getattr(type(guided), name)
+
+    @functools.wraps(method)
+    def call(batch: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        sampler.batch = dict(batch)
+        return method(guided, batch, *args, **kwargs)
+
+    return call
