@@ -23,6 +23,7 @@ class Denoiser:
 
     def __init__(self, policy: PreTrainedPolicy):
         self.policy = shallow_copy(policy)
+        self.cache_dtype: torch.dtype | None = None
         self.model: Any = policy.model
         self.policy.model.denoise_step = _stop_with_arguments
         # Real-time chunking is a critic here, whenever LeRobot's own is turned on.
@@ -58,16 +59,22 @@ class Denoiser:
         layers = arguments.pop(_CACHE).layers
         # One array, (batch, layer, 2, ...): each that a callback is handed costs time.
         pairs = [torch.stack((layer.keys, layer.values), 1) for layer in layers]
+        self.cache_dtype = pairs[0].dtype
         return {**arguments, _CACHE: torch.stack(pairs, 1)}
 
     def velocity(self, t: Tensor, action: Tensor, encoded: dict[str, Any]) -> Tensor:
         """The velocity in LeRobot's time, noise at 1, of a batch."""
         cache = DynamicCache()
-        for layer, pair in enumerate(encoded[_CACHE].unbind(1)):
+        # Callbacks cast all floats alike, and layers of half precision take no others.
+        for layer, pair in enumerate(encoded[_CACHE].to(self.cache_dtype).unbind(1)):
             cache.update(pair[:, 0], pair[:, 1], layer)
+        # LeRobot's own times, to the bit: those of a solver are sums of steps.
+        timestep = torch.round(t.double(), decimals=6).float()
         # A sixth of the time, where nothing is differentiated.
         with torch.inference_mode(not torch.is_grad_enabled()):
-            return self.model.denoise_step(x_t=action, timestep=t, **{**encoded, _CACHE: cache})
+            return self.model.denoise_step(
+                x_t=action, timestep=timestep, **{**encoded, _CACHE: cache}
+            )
 
 
 def shallow_copy(policy: Any) -> Any:
