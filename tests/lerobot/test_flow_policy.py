@@ -72,9 +72,8 @@ def test_weights_of_half_precision(name):
     flow = fg.lerobot.flow_policy(policy)
     observations = fg.lerobot.observations(batch())
     actions = jax.vmap(flow.from_noise)(jnp.asarray(NOISE.numpy()), observations)
-    assert flow.encode(jax.tree.map(lambda x: x[0], observations))["past_key_values"].dtype == (
-        jnp.bfloat16
-    )
+    encoded = flow.prepare(jax.tree.map(lambda x: x[0], observations)).encoded
+    assert encoded["past_key_values"].dtype == jnp.bfloat16
     # An action that differs in its last bit may be rounded to the other side.
     np.testing.assert_allclose(actions[..., :ACTION], expected, atol=1e-2)
 
