@@ -2,6 +2,7 @@
 
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import flowguide as fg
+from flowguide._fingerprint import fingerprint
 
 from ..helpers import METHODS, observation, ready
 
@@ -148,14 +150,93 @@ def test_the_most_coherent_of_several(key):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_takes_it(key, name):
-    if name in ("cfg", "robust_q", "guided_action_flow"):
-        pytest.skip("asks no critic, one of noisy actions, or an ensemble")
-    policy, _, guidance = ready(name, key)
-    keep = fg.coherence(jr.normal(key, policy.action_shape), delay=1)
-    guided = fg.guide(policy, keep, guidance)
-    action = guided.from_noise(jr.normal(key, guided.noise_shape), observation(key))
-    assert jnp.all(jnp.isfinite(action))
+def test_every_method_takes_it_with_another_critic(key, name):
+    policy, critic, guidance = ready(name, key, (2, 3))
+    if critic is None:
+        pytest.skip("asks no critic")
+    keep = fg.coherence(jr.normal(key, (2, 3)), delay=1)
+    noise = jr.normal(key, fg.guide(policy, critic, guidance).noise_shape)
+    found = {
+        weight: fg.guide(policy, critic + weight * keep, guidance).from_noise(
+            noise, observation(key)
+        )
+        for weight in (0.0, 10.0)
+    }
+    assert jnp.all(jnp.isfinite(found[10.0]))
+    # A choice among few may be the same.
+    if fg.CATALOGUE[name].family != "action":
+        assert jnp.any(jnp.abs(found[10.0] - found[0.0]) > 1e-4)
+
+
+@pytest.mark.parametrize("name", ["qgf", "qgf_jacobian"])
+def test_in_half_and_in_double_precision(key, name):
+    """The dtype is that of the noise, whatever the previous chunk has."""
+    previous = jr.normal(key, (6, A))
+    weight = fg.RealTimeWeight()
+    noise = jr.normal(jr.key(1), (H, A))
+    keep = fg.coherence(previous, delay=2)
+    expected = fg.guide(POLICY, keep, name, weight=weight).from_noise(noise, jnp.zeros(A))
+    keep = fg.coherence(previous.astype(jnp.bfloat16), delay=2)
+    assert keep.weights.dtype == jnp.bfloat16
+    half = fg.guide(POLICY, keep, name, weight=weight).from_noise(noise, jnp.zeros(A))
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(half, expected, atol=0.05)
+    with jax.enable_x64(True):
+        keep = fg.coherence(np.asarray(previous, np.float64), delay=2)
+        double = fg.guide(POLICY, keep, name, weight=weight)
+        found = double.from_noise(jnp.asarray(np.asarray(noise, np.float64)), jnp.zeros(A))
+        assert keep.weights.dtype == found.dtype == jnp.float64
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_shorter_chunk_is_one_with_anything_behind_it(key):
+    previous, noise = jr.normal(key, (2, H, A))
+    for name in ("qgf", "qgf_jacobian"):
+        short = fg.guide(POLICY, fg.coherence(previous[:5], delay=2), name, weight=1.0)
+        long = fg.guide(POLICY, fg.coherence(previous, delay=2, horizon=5), name, weight=1.0)
+        expected = long.from_noise(noise, jnp.zeros(A))
+        np.testing.assert_allclose(short.from_noise(noise, jnp.zeros(A)), expected, atol=1e-6)
+
+
+def test_a_batch_of_chunks(key):
+    """Each with its own delay and horizon."""
+    noise, previous = jr.normal(key, (2, 3, H, A))
+    delays, horizons = jnp.array([0, 2, 4]), jnp.array([8, 5, 0])
+
+    def act(noise, previous, delay, horizon):
+        keep = fg.coherence(previous, delay=delay, horizon=horizon)
+        guided = fg.guide(POLICY, keep, "qgf", weight=fg.RealTimeWeight())
+        return guided.from_noise(noise, jnp.zeros(A))
+
+    found = jax.jit(jax.vmap(act))(noise, previous, delays, horizons)
+    for i in range(3):
+        expected = act(noise[i], previous[i], delays[i], horizons[i])
+        np.testing.assert_allclose(found[i], expected, atol=1e-5)
+
+
+def test_what_tells_one_from_another(key):
+    previous = jr.normal(key, (H, A))
+    critics = [
+        fg.coherence(previous),
+        fg.coherence(previous, delay=2),
+        fg.coherence(previous, horizon=5),
+        fg.coherence(previous, schedule="linear"),
+        fg.coherence(previous + 1),
+    ]
+    assert len({fingerprint(critic) for critic in critics}) == len(critics)
+    assert fingerprint(fg.coherence(previous)) == fingerprint(critics[0])
+    guided = fg.guide(POLICY, critics[0], "qgf", weight=fg.RealTimeWeight(cap=10))
+    assert "qgf(weight=RealTimeWeight(weight=1, cap=10)) by Coherence" in repr(guided)
+
+
+def test_numbers_of_steps_are_checked_when_they_are_known():
+    @eqx.filter_jit
+    def weights(horizon):
+        return fg.coherence(jnp.zeros((5, A)), horizon=horizon).weights
+
+    assert weights(jnp.array(5)).shape == (5,)
+    with pytest.raises(Exception, match=r"horizon must be in \[0, 5\], the steps of"):
+        weights(jnp.array(6))
 
 
 def test_what_makes_no_sense_is_named():
