@@ -1,5 +1,7 @@
 """Real-time chunking, against LeRobot's processor in LeRobot's loop, round a small network."""
 
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
