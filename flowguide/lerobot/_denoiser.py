@@ -69,7 +69,7 @@ class Denoiser:
         for layer, pair in enumerate(encoded[_CACHE].to(self.cache_dtype).unbind(1)):
             cache.update(pair[:, 0], pair[:, 1], layer)
         # LeRobot's own times, to the bit: those of a solver are sums of steps.
-        timestep = torch.round(t.double(), decimals=6).float()
+        timestep = torch.round(t * 1e6) / 1e6
         # A sixth of the time, where nothing is differentiated.
         with torch.inference_mode(not torch.is_grad_enabled()):
             return self.model.denoise_step(
