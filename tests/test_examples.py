@@ -16,3 +16,18 @@ def test_guidance_1d(tmp_path):
     # Guidance raises the value, and more weight raises it more.
     for method in ("bptt", "ood", "qgf"):
         assert values["unguided"] < values[f"{method} 0.3"] < values[f"{method} 1"]
+
+
+def test_chunking():
+    arguments = ["--episodes", "12", "--seeds", "0", "--updates", "20", "--delays", "4"]
+    arguments += ["--demonstrations", "16", "--caps", "5"]
+    command = [sys.executable, str(EXAMPLES / "chunking.py"), *arguments]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert found.returncode == 0, found.stderr
+    rows = [line.strip("| ").split(" | ") for line in found.stdout.splitlines() if "|" in line]
+    apart = [{row[0]: float(row[3].split()[0]) for row in rows[i + 2 : i + 6]} for i in (0, 6)]
+    for field in apart:
+        free = field.pop("no coherence")
+        # The new chunk goes on with what was played, in an untrained network too.
+        assert len(field) == 3 and all(value < free for value in field.values())
+        assert field["dropped Jacobian, cap 5"] < field["nearest of 16"]
