@@ -155,7 +155,7 @@ def describe(data: dict[int, Any], settings: Settings) -> None:
 
 def show(found: dict[str, Any], policy: flowguide.FlowPolicy, settings: Settings) -> None:
     """Prints a table, and the differences of the paired episodes."""
-    print(f"| arm | success | {' | '.join(NAMES)} | networks |\n|---|---|---|---|---|---|")
+    print(f"| arm | success | {' | '.join(NAMES)} | passes |\n|---|---|---|---|---|---|")
     keep = flowguide.coherence(jnp.zeros((HORIZON, 2)))
     for name, guidance in arms(settings.caps).items():
         won, measured = found[name]
