@@ -3,6 +3,7 @@ from .._extras import check_extra as _check_extra
 _check_extra("lerobot", __name__)
 
 from ._critic import critic, UnpaddedCritic
+from ._environment import ProcessedEnv
 from ._flow_policy import flow_policy
 from ._guide import guide
 from ._observations import observations
@@ -12,5 +13,6 @@ __all__ = [
     "flow_policy",
     "guide",
     "observations",
+    "ProcessedEnv",
     "UnpaddedCritic",
 ]

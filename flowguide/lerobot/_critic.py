@@ -19,14 +19,14 @@ class UnpaddedCritic(CriticArithmetic):
 
     - `critic`: what is asked, about actions of shape `(chunk, action_size)`.
     - `action_size`: how many entries of an action are the robot's.
-    - `action_units`: the map to the critic's units; None where they are the policy's.
-    - `preprocessor`: whose normalisation of observations is undone; None to leave them.
+    - `action_units`, `observation_units`: the maps to the critic's units, of the observation's
+        entries by name; None and none where they are the policy's.
     """
 
     critic: Any
     action_size: int = eqx.field(static=True)
     action_units: Affine | None
-    preprocessor: Any = eqx.field(static=True)
+    observation_units: dict[str, Affine]
 
     def at(self, t: float | Float[Array, ""]) -> Critic:
         """The critic that is asked about an action of cleanness `t`."""
@@ -45,9 +45,9 @@ class UnpaddedCritic(CriticArithmetic):
         action = action[..., : self.action_size]
         if self.action_units is not None:
             action = self.action_units(action)
-        if self.preprocessor is not None:
-            units = observation_units(self.preprocessor, observation)
-            real = {name: units[name](observation[name]) for name in units}
+        units = {name: each for name, each in self.observation_units.items() if name in observation}
+        if units:
+            real = {name: each(observation[name]) for name, each in units.items()}
             observation = {**observation, **real}
         return observation, action
 
@@ -98,5 +98,5 @@ def critic(
         action_units=(
             action_units(postprocessor, (policy.config.chunk_size, size)) if real else None
         ),
-        preprocessor=preprocessor if real else None,
+        observation_units=observation_units(preprocessor) if real else {},
     )

@@ -3,6 +3,7 @@
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
 import copy
+import dataclasses
 from typing import Any
 
 import torch
@@ -13,15 +14,26 @@ from transformers import DynamicCache
 _CACHE = "past_key_values"
 
 
+@dataclasses.dataclass(init=False, eq=False)
 class Denoiser:
     """What `sample_actions` of SmolVLA, pi0 and pi05 computes before its loop, and inside of it.
 
     LeRobot has no name for the first, so its own code runs up to the first call of `denoise_step`,
     whose arguments are what is looked for. This happens on a copy that shares every parameter: the
     given policy's queues and mode stay as they are.
+
+    **Attributes:**
+
+    - `name`, `weights`: what identifies it: the policy's class, and its parameters and buffers.
     """
 
+    name: str
+    weights: dict[str, Tensor]
+
     def __init__(self, policy: PreTrainedPolicy):
+        self.name = type(policy).__name__
+        self.weights = {**dict(policy.named_parameters()), **dict(policy.named_buffers())}
+        # No fields: they change while it is asked.
         self.policy = shallow_copy(policy)
         self.cache_dtype: torch.dtype | None = None
         self.model: Any = policy.model

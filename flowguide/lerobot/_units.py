@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Array, Float
 from lerobot.processor import NormalizerProcessorStep, TransitionKey, UnnormalizerProcessorStep
 
-from .._pytree import PyTree
+from ._observations import PREFIX
 
 
 class Affine(eqx.Module):
@@ -19,6 +19,10 @@ class Affine(eqx.Module):
 
     scale: Array
     offset: Array
+
+    @property
+    def is_identity(self) -> bool:
+        return bool(jnp.all(self.scale == 1) & jnp.all(self.offset == 0))
 
     def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return x * self.scale.astype(x.dtype) + self.offset.astype(x.dtype)
@@ -42,23 +46,26 @@ def action_units(postprocessor: Any, shape: tuple[int, ...]) -> Affine:
     return _affine(lambda x: postprocessor(x), shape, "postprocessor")
 
 
-def observation_units(preprocessor: Any, observation: PyTree) -> dict[str, Affine]:
+def observation_units(preprocessor: Any) -> dict[str, Affine]:
     """The maps from a policy's normalised observations to the environment's.
 
     **Arguments:**
 
     - `preprocessor`: a LeRobot pipeline with a step that normalises.
-    - `observation`: one, for its names and shapes.
 
     **Returns:**
 
-    A map for each entry that the step normalises.
+    A map for each entry of an observation that the step changes.
+
+    **Raises:**
+
+    `ValueError` for a pipeline without such a step, or with several.
     """
     steps = [s for s in preprocessor.steps if isinstance(s, NormalizerProcessorStep)]
-    if not steps:
+    if len(steps) != 1:
         raise ValueError(
-            "preprocessor has no step that normalises, such as LeRobot's "
-            f"NormalizerProcessorStep; got {[type(s).__name__ for s in preprocessor.steps]}."
+            "preprocessor must have one step that normalises, LeRobot's NormalizerProcessorStep; "
+            f"got {[type(s).__name__ for s in preprocessor.steps]}."
         )
     (step,) = steps
     inverse = UnnormalizerProcessorStep(
@@ -71,11 +78,13 @@ def observation_units(preprocessor: Any, observation: PyTree) -> dict[str, Affin
 
         return call
 
-    return {
-        name: _affine(undo(name), observation[name].shape, f"preprocessor of {name}")
-        for name in step.features
-        if name in observation
+    maps = {
+        name: _affine(undo(name), tuple(feature.shape), f"preprocessor of {name}")
+        for name, feature in step.features.items()
+        if name.startswith(PREFIX)
     }
+    # Images are left as they are, mostly: a map of each pixel would say nothing.
+    return {name: each for name, each in maps.items() if not each.is_identity}
 
 
 def _affine(call: Any, shape: tuple[int, ...], who: str) -> Affine:

@@ -1,0 +1,148 @@
+"""LeRobot's policies under flowguide's evaluation."""
+
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
+import functools
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+pytest.importorskip("lerobot")
+
+import torch
+
+import flowguide as fg
+from flowguide.evaluate import Agent, evaluate
+
+from .policies import ACTION, CHUNK, processors, smolvla
+
+
+class Reach(gymnasium.Env):
+    """A point in three dimensions, seen by a camera, that has to come near the origin."""
+
+    observation_space = gymnasium.spaces.Dict(
+        {
+            "agent_pos": gymnasium.spaces.Box(-10, 10, (4,), np.float32),
+            "pixels": gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8),
+        }
+    )
+    action_space = gymnasium.spaces.Box(-1, 1, (ACTION,), np.float32)
+    task_description = "come to the middle"
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.position = self.np_random.uniform(-1, 1, 3)
+        self.steps, self.played = 0, []
+        return self._observation(), {}
+
+    def step(self, action):
+        self.played.append(action)
+        self.position = self.position + 0.1 * action
+        self.steps += 1
+        distance = float(np.linalg.norm(self.position))
+        return self._observation(), -distance, False, self.steps == 12, {"success": distance < 0.5}
+
+    def _observation(self):
+        image = np.full((64, 64, 3), 255 * min(1, abs(self.position[0])), np.uint8)
+        return {"agent_pos": np.append(self.position, 1).astype(np.float32), "pixels": image}
+
+
+def make_env():
+    config = smolvla().config
+    preprocessor, postprocessor = processors(smolvla())
+    return fg.lerobot.ProcessedEnv(Reach(), config, preprocessor, postprocessor)
+
+
+def critic(observation, action):
+    """In the environment's units: towards the middle."""
+    end = observation["observation.state"][:3] + 0.1 * jnp.sum(action, 0)
+    return -jnp.sum(end**2)
+
+
+@functools.cache
+def parts():
+    policy = smolvla()
+    preprocessor, postprocessor = processors(policy)
+    flow = fg.lerobot.flow_policy(policy, num_steps=4)
+    asked = fg.lerobot.critic(
+        policy,
+        critic,
+        units="environment",
+        preprocessor=preprocessor,
+        postprocessor=postprocessor,
+    )
+    return policy, flow, asked, preprocessor, postprocessor
+
+
+def test_observations_and_actions_are_those_of_the_processors():
+    policy, flow, _, preprocessor, postprocessor = parts()
+    env = make_env()
+    observation, _ = env.reset(seed=3)
+    assert env.observation_space.contains(observation)
+    raw = env.unwrapped._observation()
+    batch = preprocessor(
+        {
+            "observation.state": torch.tensor(raw["agent_pos"])[None],
+            "observation.image": torch.tensor(raw["pixels"]).permute(2, 0, 1)[None] / 255,
+            "task": ["come to the middle"],
+        }
+    )
+    expected = fg.lerobot.observations(batch)
+    assert set(observation) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(observation[name], value[0], atol=1e-6, err_msg=name)
+    noise = torch.randn(1, CHUNK, 6)
+    with torch.inference_mode():
+        policy.config.num_steps = 4
+        theirs = postprocessor(policy.predict_action_chunk(batch, noise=noise))[0]
+    chunk = flow.from_noise(jnp.asarray(noise[0].numpy()), observation)
+    for action in chunk:
+        env.step(np.asarray(action))
+    played = np.array(env.unwrapped.played)
+    np.testing.assert_allclose(played, torch.clamp(theirs, -1, 1), atol=1e-5)
+
+
+def test_evaluation_pairs_guided_and_unguided_episodes():
+    _, flow, asked, *_ = parts()
+    agent = Agent(flow, asked)
+    guidances = {"unguided": None, "qgf": fg.qgf(weight=3.0), "best of 8": fg.best_of_n(8)}
+    episodes = evaluate(agent, make_env, guidances, range(3), num_envs=2, success_at="any")
+    assert len(episodes) == 9 and not any(episode.error for episode in episodes)
+    returns = {
+        label: [
+            e.episode_return
+            for e in sorted(episodes, key=lambda e: e.episode_seed)
+            if e.condition.label == label
+        ]
+        for label in guidances
+    }
+    # The critic says where the middle is, and a random network does not know.
+    assert sum(returns["best of 8"]) > sum(returns["unguided"])
+    assert sum(returns["qgf"]) > sum(returns["unguided"])
+    # The same again, of a policy that was asked in between.
+    again = evaluate(Agent(flow, asked), make_env, {"qgf": guidances["qgf"]}, range(1), num_envs=1)
+    (first,) = [e for e in episodes if e.condition.label == "qgf" and e.episode_seed == 0]
+    assert again[0].model == first.model and again[0].episode_return == first.episode_return
+
+
+def test_the_identity_is_the_weights():
+    policy, flow, asked, *_ = parts()
+    before = Agent(flow, asked).model
+    fg.sample(
+        flow, jax.tree.map(lambda x: x[None], make_env().reset(seed=0)[0]), key=jax.random.key(0)
+    )
+    assert Agent(flow, asked).model == before
+    assert Agent(fg.lerobot.flow_policy(policy, num_steps=4), asked).model == before
+    other = smolvla(seed=1)
+    assert Agent(fg.lerobot.flow_policy(other, num_steps=4), asked).model != before
+
+
+def test_another_robot_is_named():
+    policy, _, _, preprocessor, postprocessor = parts()
+    env = Reach()
+    env.action_space = gymnasium.spaces.Box(-1, 1, (7,), np.float32)
+    with pytest.raises(ValueError, match="actions have 3 numbers, and the environment takes Box"):
+        fg.lerobot.ProcessedEnv(env, policy, preprocessor, postprocessor)
