@@ -74,8 +74,8 @@ class ProcessedEnv(gymnasium.Wrapper):
         given = torch.tensor(np.asarray(action, np.float32)[None, : self._size])
         real = self._postprocessor(given)[0].numpy()
         real = np.clip(real, self._box.low, self._box.high).astype(self._box.dtype)
-        observation, *rest = self.env.step(real)
-        return self._processed(observation), *rest
+        observation, reward, terminated, truncated, info = self.env.step(real)
+        return self._processed(observation), reward, terminated, truncated, info
 
     def _processed(self, observation: Any) -> dict[str, np.ndarray]:
         batch = self._preprocessor({**self._observe(observation), "task": [self._instruction()]})
@@ -89,9 +89,10 @@ class ProcessedEnv(gymnasium.Wrapper):
 
 
 def _space_of(x: np.ndarray) -> gymnasium.Space:
+    low, high = -np.inf, np.inf
     if x.dtype == bool:
-        return gymnasium.spaces.Box(0, 1, x.shape, np.bool_)
-    if np.issubdtype(x.dtype, np.integer):
-        bounds = np.iinfo(x.dtype)
-        return gymnasium.spaces.Box(bounds.min, bounds.max, x.shape, x.dtype.type)
-    return gymnasium.spaces.Box(-np.inf, np.inf, x.shape, x.dtype.type)
+        low, high = 0, 1
+    elif np.issubdtype(x.dtype, np.integer):
+        low, high = np.iinfo(x.dtype).min, np.iinfo(x.dtype).max
+    kind: Any = x.dtype.type
+    return gymnasium.spaces.Box(low, high, x.shape, kind)
