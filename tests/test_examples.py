@@ -31,3 +31,32 @@ def test_chunking():
         # The new chunk goes on with what was played, in an untrained network too.
         assert len(field) == 3 and all(value < free for value in field.values())
         assert field["dropped Jacobian, cap 5"] < field["nearest of 16"]
+
+
+def test_handover(tmp_path):
+    arguments = ["--pairs", "100", "--steps", "60", "--delays", "0", "3", "--out", str(tmp_path)]
+    command = [sys.executable, str(EXAMPLES / "handover.py"), *arguments]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "handover.png").read_bytes().startswith(b"\x89PNG")
+    rows = [line.strip("| ").split(" | ") for line in found.stdout.splitlines() if "|" in line]
+    at_once, later = ({row[0]: row[1:] for row in rows[i + 2 : i + 11]} for i in (0, 11))
+
+    def interval(cell):
+        return [float(x) for x in cell.split("[")[1].rstrip("]").split(", ")]
+
+    # What conditioning finds is as likely as the data, at any delay; so is what the field samples,
+    # but for 2.5 nats that Euler's 60 steps gather at the modes' centres.
+    for row, shift in (
+        (at_once["exact continuation"], 0),
+        (later["exact continuation"], 0),
+        (at_once["no coherence"], 2.5),
+    ):
+        low, high = interval(row[4])
+        assert low - 1 < shift < high + 1 and high - low < 4
+    free = interval(later.pop("no coherence")[2])[0]
+    assert all(interval(row[2])[1] < free for row in later.values())
+    assert later["exact continuation"][2] == "0.000 [0.000, 0.000]"
+    # The paper's correction goes back through the velocity, LeRobot's does not.
+    passes = {name: row[5] for name, row in later.items()}
+    assert passes["exact Jacobian, cap 5"] == "120" and passes["dropped Jacobian, cap 5"] == "60"
