@@ -1,5 +1,6 @@
 """Weights that change while an action is denoised, around any other weight."""
 
+import abc
 from typing import Any
 
 import equinox as eqx
@@ -58,7 +59,27 @@ class AbstractSchedule(AbstractWeight):
         return eqx.tree_at(lambda s: s.weight, self, weight, is_leaf=lambda x: x is None)
 
 
-class ScoreWeight(AbstractSchedule):
+class AbstractCapped(AbstractSchedule):
+    """The weight times a factor of time that would be infinite somewhere, and has a cap."""
+
+    weight: eqx.AbstractVar[Any]
+    cap: eqx.AbstractVar[Array]
+
+    @abc.abstractmethod
+    def factor(self, t: Float[Array, ""], cap: Float[Array, ""]) -> Float[Array, ""]:
+        """The factor at `t`, at most `cap`, with a gradient that is finite."""
+
+    def __call__(self, point: WeightPoint) -> Float[Array, "..."]:
+        factor = self.factor(point.t, self.cap.astype(point.t.dtype))
+        return weight_at(self.weight, point) * factor.astype(point.gradient.dtype)
+
+
+def _cap(cap: ArrayLike, name: str) -> Array:
+    cap = jnp.asarray(cap, float)
+    return eqx.error_if(cap, cap <= 0, f"flowguide.{name}: cap must be above 0.")
+
+
+class ScoreWeight(AbstractCapped):
     r"""The weight times $\min((1 - t) / t, c)$: guidance of the score, seen as a velocity.
 
     On the straight path from noise, velocity and score are related by
@@ -81,18 +102,14 @@ class ScoreWeight(AbstractSchedule):
     cap: Array
 
     def __init__(self, weight: WeightLike = 1.0, cap: ArrayLike = 10.0):
-        cap = jnp.asarray(cap, float)
-        message = "flowguide.ScoreWeight: cap must be above 0."
-        self.weight, self.cap = as_weight(weight), eqx.error_if(cap, cap <= 0, message)
+        self.weight, self.cap = as_weight(weight), _cap(cap, "ScoreWeight")
 
-    def __call__(self, point: WeightPoint) -> Float[Array, "..."]:
+    def factor(self, t: Float[Array, ""], cap: Float[Array, ""]) -> Float[Array, ""]:
         # Not (1 - t) / t at 0, whose gradient would be NaN.
-        t, cap = point.t, self.cap.astype(point.t.dtype)
-        factor = jnp.minimum((1 - t) / jnp.maximum(t, 1 / (1 + cap)), cap)
-        return weight_at(self.weight, point) * factor.astype(point.gradient.dtype)
+        return jnp.minimum((1 - t) / jnp.maximum(t, 1 / (1 + cap)), cap)
 
 
-class RealTimeWeight(AbstractSchedule):
+class RealTimeWeight(AbstractCapped):
     r"""The weight times $\min\left(\frac{(1 - t)^2 + t^2}{t\,(1 - t)}, c\right)$, that of real-time
     chunking.
 
@@ -116,17 +133,13 @@ class RealTimeWeight(AbstractSchedule):
     cap: Array
 
     def __init__(self, weight: WeightLike = 1.0, cap: ArrayLike = 5.0):
-        cap = jnp.asarray(cap, float)
-        message = "flowguide.RealTimeWeight: cap must be above 0."
-        self.weight, self.cap = as_weight(weight), eqx.error_if(cap, cap <= 0, message)
+        self.weight, self.cap = as_weight(weight), _cap(cap, "RealTimeWeight")
 
-    def __call__(self, point: WeightPoint) -> Float[Array, "..."]:
-        t, cap = point.t, self.cap.astype(point.t.dtype)
+    def factor(self, t: Float[Array, ""], cap: Float[Array, ""]) -> Float[Array, ""]:
         # The numerator is at least a half: below this denominator the cap counts, and at both ends
         # the gradient would be NaN.
         product = jnp.maximum(t * (1 - t), 0.5 / cap)
-        factor = jnp.minimum(((1 - t) ** 2 + t**2) / product, cap)
-        return weight_at(self.weight, point) * factor.astype(point.gradient.dtype)
+        return jnp.minimum(((1 - t) ** 2 + t**2) / product, cap)
 
 
 class WeightInterval(AbstractSchedule):
