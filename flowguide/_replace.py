@@ -111,6 +111,14 @@ def _changed(
     return dataclasses.replace(policy, **changes) if changes else policy
 
 
+def changed_flows(policy: Any, change: Callable[[FlowPolicy], FlowPolicy]) -> Any:
+    """The policy with its flow policy changed, however many others are around that."""
+    if isinstance(policy, FlowPolicy):
+        return change(policy)
+    inner = {name: changed_flows(part, change) for name, part in _inner(policy).items()}
+    return dataclasses.replace(policy, **inner) if inner else policy
+
+
 def _inner(policy: Any) -> dict[str, Any]:
     """The policies that a policy is around, flowguide's own or not."""
     parts = {name: getattr(policy, name) for name in _fields(policy)}

@@ -4,6 +4,7 @@
 
 import copy
 import dataclasses
+import weakref
 from typing import Any
 
 import torch
@@ -11,7 +12,11 @@ from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 from transformers import DynamicCache
 
+from .._policy import AbstractPolicy
+
 _CACHE = "past_key_values"
+# The methods that a guided policy has of its own.
+REPLACED = ("select_action", "predict_action_chunk")
 
 
 @dataclasses.dataclass(init=False, eq=False)
@@ -34,6 +39,7 @@ class Denoiser:
         self.name = type(policy).__name__
         self.weights = {**dict(policy.named_parameters()), **dict(policy.named_buffers())}
         # No fields: they change while it is asked.
+        self.jax_call: Any = None
         self.policy = shallow_copy(policy)
         self.cache_dtype: torch.dtype | None = None
         self.model: Any = policy.model
@@ -89,12 +95,32 @@ class Denoiser:
             )
 
 
+_denoisers: weakref.WeakKeyDictionary[Any, Denoiser] = weakref.WeakKeyDictionary()
+
+
+def denoiser_of(policy: Any) -> Denoiser:
+    """The denoiser of a policy: one, by which compiled programs are found again."""
+    found = _denoisers.get(policy)
+    if found is None or found.model is not policy.model:
+        found = _denoisers[policy] = Denoiser(policy)
+    return found
+
+
+def is_guided(policy: Any) -> bool:
+    """Whether `flowguide.lerobot.guide` made it."""
+    return isinstance(vars(policy).get("flow_policy"), AbstractPolicy)
+
+
 def shallow_copy(policy: Any) -> Any:
-    """A policy with the same parameters whose attributes, and its model's, are its own."""
+    """A policy with the same parameters whose attributes, and its model's, are its own, without the
+    guidance that it may have."""
     copied = copy.copy(policy)
     copied._modules = dict(policy._modules)
     copied.model = copy.copy(policy.model)
     copied.model._modules = dict(policy.model._modules)
+    for name in (*REPLACED, "flow_policy"):
+        vars(copied).pop(name, None)
+    vars(copied.model).pop("sample_actions", None)
     copied.reset()
     return copied
 

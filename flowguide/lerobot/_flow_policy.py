@@ -9,7 +9,7 @@ from jaxtyping import ArrayLike
 from .._policy import FlowPolicy
 from .._velocity import reverse_time
 from ..torch import encoder, velocity
-from ._denoiser import Denoiser
+from ._denoiser import denoiser_of
 
 
 def flow_policy(
@@ -52,7 +52,7 @@ def flow_policy(
     """
     check_flow_policy(policy)
     config = policy.config
-    denoiser = Denoiser(policy)
+    denoiser = denoiser_of(policy)
     device = next(policy.parameters()).device
     options: dict[str, Any] = {"device": device}
     if backend == "callback":

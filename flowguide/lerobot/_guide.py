@@ -15,9 +15,10 @@ from .._critic import coherence
 from .._guide import guide as guide_flow
 from .._policy import AbstractPolicy, FlowPolicy
 from .._pytree import PyTree
+from .._replace import changed_flows
 from .._weight import RealTimeWeight
 from ._critic import critic as critic_of
-from ._denoiser import shallow_copy
+from ._denoiser import is_guided, REPLACED, shallow_copy
 from ._flow_policy import flow_policy
 from ._observations import as_array, observations
 
@@ -62,14 +63,17 @@ def guide(
 
     **Returns:**
 
-    A policy of the same class. Its `flow_policy` is what samples, for `trace` and the like.
+    A policy of the same class, which can be guided again. Its `flow_policy` is what samples, for
+    `trace` and the like. Policies of the same network share what is compiled, whatever their
+    weights.
 
     **Raises:**
 
     `TypeError` for a policy that is no flow policy, `ValueError` for missing processors; and what
     `flowguide.guide` raises.
     """
-    flow = flow_policy(policy, backend=backend)
+    given: Any = policy
+    below = given.flow_policy if is_guided(given) else flow_policy(given, backend=backend)
     if critic is not None:
         critic = critic_of(
             policy,
@@ -78,34 +82,20 @@ def guide(
             preprocessor=preprocessor,
             postprocessor=postprocessor,
         )
-    guidance = _Guidance(critic, method, options)
     guided: Any = shallow_copy(policy)
-    sampler = _Sampler(flow, guidance, guided.config, guided.model.sample_noise)
-    guided.flow_policy = guidance(flow)
+    guided.flow_policy = guide_flow(below, critic, method, **options)
+    sampler = _Sampler(guided.flow_policy, guided.config, guided.model.sample_noise)
     guided.model.sample_actions = sampler.sample_actions
-    for name in ("select_action", "predict_action_chunk"):
+    for name in REPLACED:
         setattr(guided, name, _remembering(guided, name, sampler))
     return guided
-
-
-class _Guidance(eqx.Module):
-    """What is done to a flow policy."""
-
-    critic: Any
-    method: Any
-    options: dict[str, Any]
-
-    def __call__(self, policy: FlowPolicy) -> AbstractPolicy:
-        return guide_flow(policy, self.critic, self.method, **self.options)
 
 
 class _Sampler:
     """LeRobot's `sample_actions`, by flowguide."""
 
-    def __init__(
-        self, flow: FlowPolicy, guidance: _Guidance, config: Any, draw: Callable[..., torch.Tensor]
-    ):
-        self.flow, self.guidance, self.config, self.draw = flow, guidance, config, draw
+    def __init__(self, policy: AbstractPolicy, config: Any, draw: Callable[..., torch.Tensor]):
+        self.policy, self.config, self.draw = policy, config, draw
         self.batch: dict[str, Any] = {}
 
     def sample_actions(
@@ -118,15 +108,17 @@ class _Sampler:
         """Actions of shape `(batch, chunk_size, max_action_dim)`, from noise of
         `(batch, *noise_shape)`."""
         # What LeRobot prepared of the batch, the prefix prepares again: only the batch has all.
+        device = next(x.device for x in prepared if isinstance(x, torch.Tensor))
         observation = observations(self.batch)
         size = len(next(iter(observation.values())))
-        flow = self.flow
+        policy = self.policy
         if num_steps is not None:
-            flow = dataclasses.replace(flow, num_steps=num_steps)
-        shape = (size, *self.guidance(flow).noise_shape)
-        like = next(x for x in prepared[::-1] if isinstance(x, torch.Tensor))
+            policy = changed_flows(
+                policy, lambda flow: dataclasses.replace(flow, num_steps=num_steps)
+            )
+        shape = (size, *policy.noise_shape)
         if noise is None:
-            noise = self.draw(shape, like.device)
+            noise = self.draw(shape, device)
         if tuple(noise.shape) != shape:
             raise ValueError(
                 f"noise has shape {tuple(noise.shape)}, expected {shape}: a batch of the guided "
@@ -135,30 +127,10 @@ class _Sampler:
         previous = chunking.get("prev_chunk_left_over")
         keep = None
         if previous is not None:
-            keep = self._coherence(as_array(previous), size, chunking)
-        actions = _sample(flow, self.guidance, keep, as_array(noise), observation)
+            shape = (size, self.config.chunk_size, self.config.max_action_dim)
+            keep = _chunking(self.config, as_array(previous), shape, chunking)
+        actions = _sample(policy, keep, as_array(noise), observation)
         return torch.tensor(jax.device_get(actions), dtype=noise.dtype, device=noise.device)
-
-    def _coherence(self, previous: Array, size: int, chunking: dict[str, Any]) -> "_Chunking":
-        """LeRobot's real-time chunking, as its own processor is configured."""
-        config = getattr(self.config, "rtc_config", None)
-        if config is None or not config.enabled:
-            raise ValueError(
-                "prev_chunk_left_over was given, but the policy's config.rtc_config is not enabled."
-            )
-        rows = previous if previous.ndim == 3 else previous[None]
-        horizon = chunking.get("execution_horizon")
-        horizon = config.execution_horizon if horizon is None else horizon
-        # As LeRobot pads it: what is missing of an action is held at 0.
-        chunk, dim = self.flow.action_shape
-        left = jnp.zeros((size, chunk, dim)).at[:, : rows.shape[1], : rows.shape[2]].set(rows)
-        return _Chunking(
-            left,
-            jnp.asarray(chunking.get("inference_delay") or 0),
-            jnp.asarray(min(horizon, rows.shape[1])),
-            jnp.asarray(float(config.max_guidance_weight)),
-            str(config.prefix_attention_schedule.value).lower(),
-        )
 
 
 class _Chunking(eqx.Module):
@@ -170,24 +142,49 @@ class _Chunking(eqx.Module):
     cap: Array
     schedule: str = eqx.field(static=True)
 
-    def __call__(self, policy: FlowPolicy, left: Array) -> FlowPolicy:
+    def __call__(self, policy: AbstractPolicy, left: Array) -> AbstractPolicy:
+        """The policy with a coherence below its own guidances, where LeRobot has it."""
         keep = coherence(left, delay=self.delay, horizon=self.horizon, schedule=self.schedule)
-        return guide_flow(policy, keep, "qgf", weight=RealTimeWeight(cap=self.cap))
+
+        def change(flow: FlowPolicy) -> FlowPolicy:
+            kept = guide_flow(flow.unguided, keep, "qgf", weight=RealTimeWeight(cap=self.cap))
+            return dataclasses.replace(kept, guidance=(*kept.guidance, *flow.guidance))
+
+        return changed_flows(policy, change)
+
+
+def _chunking(
+    config: Any, previous: Array, shape: tuple[int, int, int], given: dict[str, Any]
+) -> _Chunking:
+    """LeRobot's real-time chunking, as its own processor is configured."""
+    chosen = getattr(config, "rtc_config", None)
+    if chosen is None or not chosen.enabled:
+        raise ValueError(
+            "prev_chunk_left_over was given, but the policy's config.rtc_config is not enabled."
+        )
+    rows = previous if previous.ndim == 3 else previous[None]
+    horizon = given.get("execution_horizon")
+    horizon = chosen.execution_horizon if horizon is None else horizon
+    # As LeRobot pads it: what is missing of an action is held at 0.
+    left = jnp.zeros(shape).at[:, : rows.shape[1], : rows.shape[2]].set(rows)
+    return _Chunking(
+        left,
+        jnp.asarray(given.get("inference_delay") or 0),
+        jnp.asarray(min(horizon, rows.shape[1])),
+        jnp.asarray(float(chosen.max_guidance_weight)),
+        str(chosen.prefix_attention_schedule.value).lower(),
+    )
 
 
 @eqx.filter_jit
 def _sample(
-    flow: FlowPolicy,
-    guidance: _Guidance,
-    chunking: _Chunking | None,
-    noise: Array,
-    observation: PyTree,
+    policy: AbstractPolicy, chunking: _Chunking | None, noise: Array, observation: PyTree
 ) -> Array:
     if chunking is None:
-        return jax.vmap(guidance(flow).from_noise)(noise, observation)
+        return jax.vmap(policy.from_noise)(noise, observation)
 
     def one(noise: Array, observation: PyTree, left: Array) -> Array:
-        return guidance(chunking(flow, left)).from_noise(noise, observation)
+        return chunking(policy, left).from_noise(noise, observation)
 
     return jax.vmap(one)(noise, observation, chunking.left)
 

@@ -40,7 +40,4 @@ def observations(batch: dict[str, Any]) -> dict[str, Array]:
 
 def as_array(tensor: torch.Tensor) -> Array:
     """A tensor as an array of its own, of the same dtype."""
-    tensor = tensor.detach().cpu()
-    if tensor.dtype == torch.bfloat16:
-        return jnp.asarray(tensor.float().numpy(), jnp.bfloat16)
-    return jnp.array(tensor.numpy())
+    return jnp.array(jnp.from_dlpack(tensor.detach().cpu().contiguous()))

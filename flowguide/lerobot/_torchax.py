@@ -33,10 +33,13 @@ class TorchaxVelocity(eqx.Module):
         tensors = {**dict(step.named_parameters()), **dict(step.named_buffers())}
         self.parameters = {name: as_array(x) for name, x in tensors.items()}
 
-        def call(parameters: Any, t: Any, action: Any, encoded: Any) -> Any:
-            return torch.func.functional_call(step, parameters, (t, action, encoded))
+        if denoiser.jax_call is None:
 
-        self.call = interop.jax_view(call)
+            def call(parameters: Any, t: Any, action: Any, encoded: Any) -> Any:
+                return torch.func.functional_call(step, parameters, (t, action, encoded))
+
+            denoiser.jax_call = interop.jax_view(call)
+        self.call = denoiser.jax_call
 
     def __call__(
         self, t: Float[Array, ""], action: Float[Array, "*action"], encoded: PyTree

@@ -2,7 +2,6 @@
 
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -37,6 +36,7 @@ def test_a_chunk_goes_on_as_lerobots_own(make, schedule):
     with torch.inference_mode():
         found = guided.predict_action_chunk(batch(), noise=NOISE, **chunking)
         shorter = guided.predict_action_chunk(batch(), noise=NOISE, execution_horizon=1, **chunking)
+    # The weight of the first steps, 10, multiplies what is rounded in another way.
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert torch.max(torch.abs(expected - free)) > 0.1
     assert torch.max(torch.abs(shorter - found)) > 0.01
@@ -63,5 +63,3 @@ def test_chunking_that_is_not_enabled_is_named():
     guided = fg.lerobot.guide(smolvla(), None, [])
     with pytest.raises(ValueError, match="rtc_config is not enabled"):
         guided.predict_action_chunk(batch(), noise=NOISE, prev_chunk_left_over=LEFT)
-    observation = jax.tree.map(lambda x: x[0], fg.lerobot.observations(batch()))
-    assert set(observation) == {name for name in batch()}

@@ -83,6 +83,62 @@ def test_the_loop_is_flowguides():
         best.predict_action_chunk(batch(), noise=NOISE)
 
 
+def test_guided_again_both_guide():
+    policy = smolvla()
+
+    def other(observation, action):
+        return -jnp.sum(action[:, 1])
+
+    one = fg.lerobot.guide(policy, critic, "qgf", weight=0.3)
+    twice = fg.lerobot.guide(one, other, "qgf", weight=0.2)
+    flow = fg.lerobot.flow_policy(policy)
+    expected = fg.guide(
+        fg.guide(flow, fg.lerobot.critic(policy, critic), "qgf", weight=0.3),
+        fg.lerobot.critic(policy, other),
+        "qgf",
+        weight=0.2,
+    )
+    observations = fg.lerobot.observations(batch())
+    wanted = jax.vmap(expected.from_noise)(jnp.asarray(NOISE.numpy()), observations)
+    with torch.inference_mode():
+        found = twice.predict_action_chunk(batch(), noise=NOISE)
+        before = one.predict_action_chunk(batch(), noise=NOISE)
+    np.testing.assert_allclose(found, wanted[..., :ACTION], atol=1e-6)
+    assert torch.all(found[..., 1].sum(1) < before[..., 1].sum(1))
+    # The flow in a guided policy is the frozen one's.
+    bare = fg.lerobot.flow_policy(twice).from_noise(
+        jnp.asarray(NOISE[0].numpy()), jax.tree.map(lambda x: x[0], observations)
+    )
+    with torch.inference_mode():
+        frozen = policy.predict_action_chunk(batch(), noise=NOISE)[0]
+    np.testing.assert_allclose(bare[:, :ACTION], frozen, atol=2e-6)
+
+
+@pytest.mark.parametrize("backend", ["callback", "torchax"])
+def test_another_weight_compiles_nothing(backend):
+    policy, traced, counts = smolvla(), [], []
+
+    def counted(observation, action):
+        traced.append(1)
+        return critic(observation, action)
+
+    for weight in (0.1, 0.2, 0.3):
+        guided = fg.lerobot.guide(policy, counted, "qgf", weight=weight, backend=backend)
+        with torch.inference_mode():
+            guided.predict_action_chunk(batch(), noise=NOISE)
+        counts.append(len(traced))
+    assert len(set(counts)) == 1 and counts[0] > 0
+
+
+def test_other_numbers_of_steps():
+    policy = pi0()
+    guided = fg.lerobot.guide(policy, critic, [fg.qgf(weight=0.0), fg.best_of_n(1)])
+    with torch.inference_mode():
+        expected = policy.predict_action_chunk(batch(), noise=NOISE, num_steps=4)
+        found = guided.predict_action_chunk(batch(), noise=NOISE[:, None], num_steps=4)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
 def test_a_torch_module_is_a_critic():
     policy = smolvla()
 
