@@ -10,8 +10,8 @@ from hypothesis import settings
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# Most of a test's time is compilation, which this makes a quarter of what it was, here and in the
-# processes that tests start. Who names the level in XLA_FLAGS tests what users run.
+# Most of a test's time is compilation, which this makes shorter, here and in the processes that
+# tests start. Who names the level in XLA_FLAGS tests what users run.
 QUICK_COMPILATION = [
     "--xla_backend_optimization_level=0",
     "--xla_cpu_parallel_codegen_split_count=1",
