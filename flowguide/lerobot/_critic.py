@@ -6,7 +6,7 @@ import equinox as eqx
 import torch
 from jaxtyping import Array, Float
 
-from .._critic import Critic, critic_at, CriticArithmetic, members_of, value_of
+from .._critic import as_critic, Critic, critic_at, CriticArithmetic, members_of, value_of
 from .._pytree import PyTree
 from ..torch import critic as torch_critic
 from ._units import action_units, Affine, observation_units
@@ -76,7 +76,8 @@ def critic(
 
     **Raises:**
 
-    `ValueError` for missing processors, or ones that are not affine in each entry.
+    `TypeError` for what cannot be called; `ValueError` for missing processors, or ones that are not
+    affine in each entry.
     """
     if units not in ("policy", "environment"):
         raise ValueError(f'units must be "policy" or "environment", got {units!r}.')
@@ -93,7 +94,7 @@ def critic(
             "make_pre_post_processors returns them."
         )
     return UnpaddedCritic(
-        critic=torch_critic(critic) if isinstance(critic, torch.nn.Module) else critic,
+        critic=torch_critic(critic) if isinstance(critic, torch.nn.Module) else as_critic(critic),
         action_size=size,
         action_units=(
             action_units(postprocessor, (policy.config.chunk_size, size)) if real else None

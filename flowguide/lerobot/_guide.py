@@ -163,6 +163,11 @@ def _chunking(
             "prev_chunk_left_over was given, but the policy's config.rtc_config is not enabled."
         )
     rows = previous if previous.ndim == 3 else previous[None]
+    if rows.ndim != 3 or any(n > most for n, most in zip(rows.shape, shape, strict=True)):
+        raise ValueError(
+            f"prev_chunk_left_over has shape {previous.shape}, expected at most {shape}: what is "
+            "left of a batch of this policy's chunks."
+        )
     horizon = given.get("execution_horizon")
     horizon = chosen.execution_horizon if horizon is None else horizon
     # As LeRobot pads it: what is missing of an action is held at 0.

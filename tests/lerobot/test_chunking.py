@@ -63,3 +63,12 @@ def test_chunking_that_is_not_enabled_is_named():
     guided = fg.lerobot.guide(smolvla(), None, [])
     with pytest.raises(ValueError, match="rtc_config is not enabled"):
         guided.predict_action_chunk(batch(), noise=NOISE, prev_chunk_left_over=LEFT)
+
+
+def test_a_chunk_of_another_policy_is_named():
+    policy = smolvla()
+    policy.config.rtc_config = RTCConfig()
+    guided = fg.lerobot.guide(policy, None, [])
+    longer = torch.zeros(2, CHUNK + 1, ACTION)
+    with pytest.raises(ValueError, match=r"shape \(2, 9, 3\), expected at most \(2, 8, 6\)"):
+        guided.predict_action_chunk(batch(), noise=NOISE, prev_chunk_left_over=longer)

@@ -230,6 +230,8 @@ def test_what_cannot_be_guided_is_named():
         fg.lerobot.flow_policy(NotAFlow())
     with pytest.raises(ValueError, match='"callback" or "torchax", got \'jit\''):
         fg.lerobot.flow_policy(smolvla(), backend="jit")
+    with pytest.raises(TypeError, match="critic must be a callable"):
+        fg.lerobot.critic(smolvla(), 5)
     with pytest.raises(ValueError, match="needs preprocessor and postprocessor="):
         fg.lerobot.critic(smolvla(), linear, units="environment")
     with pytest.raises(ValueError, match='"policy" or "environment"'):
