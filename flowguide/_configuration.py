@@ -9,10 +9,10 @@ import jax.random as jr
 import numpy as np
 
 from ._checks import is_int
-from ._critic import Ensemble, NoiseConditionedCritic, Pessimism
+from ._critic import EncodedCritic, Ensemble, NoiseConditionedCritic, Pessimism
 from ._policy import FlowPolicy
 from ._velocity import ClassifierFreeVelocity, ReversedVelocity
-from .nn import CriticMLP, ValueMLP, VelocityMLP
+from .nn import CriticMLP, Standardise, ValueMLP, VelocityMLP
 
 # The closed list: a file names one of these, and nothing else is ever constructed.
 _NETWORKS: dict[str, tuple[type, tuple[str, ...]]] = {
@@ -64,6 +64,14 @@ def configuration(part: Any, where: str) -> dict[str, Any]:
         }
     if type(part) is NoiseConditionedCritic:
         return {"class": kind, "critic": configuration(part.critic, f"{where}.critic")}
+    if type(part) is EncodedCritic:
+        return {
+            "class": kind,
+            "critic": configuration(part.critic, f"{where}.critic"),
+            "encode": configuration(part.encode, f"{where}.encode"),
+        }
+    if type(part) is Standardise:
+        return {"class": kind, "shapes": _describe_shapes(part.mean, where)}
     if part is None:
         return {"class": kind}
     if type(part) is Ensemble:
@@ -82,7 +90,7 @@ def configuration(part: Any, where: str) -> dict[str, Any]:
         return {"class": kind, **{name: getattr(part, name) for name in _NETWORKS[kind][1]}}
     parts = (
         *(FlowPolicy, ReversedVelocity, ClassifierFreeVelocity),
-        *(Ensemble, NoiseConditionedCritic),
+        *(EncodedCritic, Ensemble, NoiseConditionedCritic, Standardise),
     )
     known = sorted([*_NETWORKS, *(each.__name__ for each in parts)])
     raise ValueError(
@@ -95,6 +103,25 @@ def _as_label(label: Any, where: str) -> int:
     if not is_int(label):
         raise ValueError(f"{where} cannot be saved: expected a label, an integer, got {label!r}.")
     return int(label)
+
+
+def _describe_shapes(tree: Any, where: str) -> Any:
+    """The shapes of arrays in dictionaries, as JSON has them."""
+    if isinstance(tree, dict) and all(isinstance(name, str) for name in tree):
+        return {name: _describe_shapes(each, where) for name, each in tree.items()}
+    if isinstance(tree, dict) or not eqx.is_array_like(tree):
+        raise ValueError(
+            f"{where} cannot be saved: expected observations that are arrays, or dictionaries of "
+            f"them by names, got {type(tree).__name__}."
+        )
+    return list(tree.shape)
+
+
+def _construct_shapes(shapes: Any) -> Any:
+    """Observations of such shapes, one row of each."""
+    if isinstance(shapes, dict):
+        return {name: _construct_shapes(each) for name, each in shapes.items()}
+    return np.zeros((1, *shapes), np.float32)
 
 
 def _describe_reduction(reduction: Any, where: str) -> Any:
@@ -163,6 +190,13 @@ def construct(description: Any, where: str) -> Any:
         return Ensemble(jax.tree.map(stack, member), reduction)
     if kind == "NoiseConditionedCritic":
         return NoiseConditionedCritic(construct(description["critic"], f"{where}.critic"))
+    if kind == "EncodedCritic":
+        return EncodedCritic(
+            construct(description["critic"], f"{where}.critic"),
+            construct(description["encode"], f"{where}.encode"),
+        )
+    if kind == "Standardise":
+        return jax.eval_shape(lambda: Standardise(_construct_shapes(description["shapes"])))
     if kind == "NoneType":
         return None
     network, arguments = _one_of(kind, _NETWORKS, where)

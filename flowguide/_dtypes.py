@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 
@@ -28,3 +29,9 @@ def solve_dtype(dtype: Any) -> Any:
     """The precision in which a flow is solved: at least float32."""
     # Not by `jnp.promote_types`, which strict promotion forbids.
     return jnp.dtype(dtype) if jnp.finfo(dtype).bits >= 32 else jnp.dtype(jnp.float32)
+
+
+def as_float(x: Any) -> np.ndarray:
+    """Networks are in float32, and many environments observe in float64."""
+    x = np.asarray(x)
+    return x.astype(np.float32) if np.issubdtype(x.dtype, np.floating) else x

@@ -10,6 +10,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PyTree, UInt32
 
+from .._dtypes import as_float
 from .._policy import Acted
 from .._random import seed_key
 from .agents import Agent
@@ -51,12 +52,6 @@ def chunk_length(agent: Agent, observation: PyTree, action_shape: tuple[int, ...
 def default_batch_size() -> int:
     """How many observations a call of a policy has; see `evaluate`."""
     return 8 if jax.default_backend() == "cpu" else 64
-
-
-def as_float(x: Any) -> np.ndarray:
-    """Networks are in float32, and many environments observe in float64."""
-    x = np.asarray(x)
-    return x.astype(np.float32) if np.issubdtype(x.dtype, np.floating) else x
 
 
 def act(

@@ -4,6 +4,7 @@ from .arithmetic import (
     WeightedSum as WeightedSum,
 )
 from .coherence import Coherence as Coherence, coherence as coherence
+from .encoded import EncodedCritic as EncodedCritic
 from .ensemble import (
     check_reduction as check_reduction,
     Ensemble as Ensemble,

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,7 @@ import gymnasium
 from . import environments
 from .by_name import make_environment
 from .player import EpisodePlayer, step_space
+from .recorder import Recorder
 from .rules import Rules
 
 
@@ -21,10 +23,13 @@ class MakePlayer:
     single_action_space: gymnasium.spaces.Box
     # What only the calling process has registered goes along.
     spec: Any = None
+    recorder: Recorder | None = None
 
     def __call__(self) -> EpisodePlayer:
         env = make_environment(self.environment, self.rules, spec=self.spec)
-        return EpisodePlayer(env, self.horizon, self.rules)
+        # One of its own: a process has several players.
+        recorder = copy.copy(self.recorder)
+        return EpisodePlayer(env, self.horizon, self.rules, recorder)
 
     @property
     def action_space(self) -> gymnasium.Space:

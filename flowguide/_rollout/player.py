@@ -12,12 +12,11 @@ from gymnasium.vector.utils import batch_space, create_empty_array, iterate
 from .._checks import as_bool
 from .._random import MAX_SEED
 from . import environments
+from .recorder import Recorder, UNKNOWN
 from .rules import as_action, Rules
 
 # In place of the seed of a new episode.
 GO_ON = -1
-# In place of a success.
-UNKNOWN = -1
 # Where environments report success: OGBench and most, and gymnasium-robotics, PushT and LeRobot's.
 SUCCESS_KEYS = ("success", "is_success")
 
@@ -47,14 +46,21 @@ class EpisodePlayer(gymnasium.Wrapper):
     - `rules`: how episodes are played. Where they are goal-conditioned, observations are followed
         by the goal, which a reset's `info` holds; the environment's tasks, 1 to `num_tasks`, take
         turns with the seeds.
+    - `recorder`: keeps what is played; None for nothing.
     """
 
-    def __init__(self, env: gymnasium.Env, horizon: int, rules: Rules = Rules()):
+    def __init__(
+        self,
+        env: gymnasium.Env,
+        horizon: int,
+        rules: Rules = Rules(),
+        recorder: Recorder | None = None,
+    ):
         super().__init__(env)
         space = env.action_space
         if not isinstance(space, gymnasium.spaces.Box):
             raise ValueError(f"Actions must be in a Box, {env} has {space}.")
-        self._box, self.rules = space, rules
+        self._box, self.rules, self._recorder = space, rules, recorder
         self._longest = max(LONGEST, _limit_of(env), rules.max_episode_steps or 0)
         self._record = self._nothing()
         self._goal = np.zeros(0, np.float32)
@@ -97,6 +103,8 @@ class EpisodePlayer(gymnasium.Wrapper):
         if problem:
             return self._fail(f"the observation of the reset {problem}")
         self._observation = observation
+        if self._recorder is not None:
+            self._recorder.begin(seed, observation)
 
     @staticmethod
     def _nothing() -> dict[str, Any]:
@@ -144,7 +152,8 @@ class EpisodePlayer(gymnasium.Wrapper):
             record["return"] += reward
             self.rewards.append(reward)
             record["length"] += 1
-            self._read_success(info)
+            success = self._success_of(info)
+            self._count(success)
             observation = self._with_goal(observation)
             problem = self._problem(observation)
             if problem:
@@ -155,13 +164,16 @@ class EpisodePlayer(gymnasium.Wrapper):
             self.is_truncated = bool(truncated and not terminated)
             self._done = bool(terminated or truncated)
             if not self._done and record["length"] >= self._longest:
-                self._fail(
+                return self._fail(
                     f"the episode has not ended after {self._longest:,} steps: max_episode_steps "
                     "says where it does"
                 )
+            if self._recorder is not None:
+                self._recorder.step(action, observation, reward, bool(terminated), success)
+                if self._done:
+                    self._recorder.end()
 
-    def _read_success(self, info: dict[str, Any]) -> None:
-        success = self._success_of(info)
+    def _count(self, success: int | None) -> None:
         if success is None:
             return
         if self.rules.success_at == "any":

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from .._checks import as_bounds, as_flags
+from .._dtypes import as_float
+from .._pytree import PyTree
 
 
 class Dataset(eqx.Module):
@@ -14,7 +16,8 @@ class Dataset(eqx.Module):
 
     **Attributes:**
 
-    - `observations`: shape `(N, observation)`. Each episode's last row is where it ended.
+    - `observations`: shape `(N, observation)`, or a dictionary of arrays of shape `(N, ...)`. Each
+        episode's last row is where it ended.
     - `actions`: shape `(N, action)`; an episode's last one was never followed by a state.
     - `ends`: shape `(N,)`, True on each episode's last row.
     - `rewards`: shape `(N,)`, of the state and action of that row; None where there is no task.
@@ -22,14 +25,17 @@ class Dataset(eqx.Module):
         None where there is no task.
     - `goals`: shape `(N, goal)`, what a row looks like as a goal; None where that is its
         observation.
+    - `successes`: shape `(N,)`, whether the action of that row solved the task; None where it is
+        solved when it is over.
     """
 
-    observations: Float[Array, "N observation"]
+    observations: PyTree
     actions: Float[Array, "N action"]
     ends: Bool[Array, " N"]
     rewards: Float[Array, " N"] | None = None
     masks: Float[Array, " N"] | None = None
     goals: Float[Array, "N goal"] | None = None
+    successes: Bool[Array, " N"] | None = None
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -40,14 +46,18 @@ class Dataset(eqx.Module):
 
     @property
     def success_share(self) -> float:
-        """The share of rows in which the task is solved (`masks` is 0).
+        """The share of rows in which the task is solved.
 
         **Raises:**
 
         `ValueError` for a dataset without a task.
         """
-        _, masks = self.task
-        return float(1 - jnp.mean(masks))
+        return float(jnp.mean(self.solved))
+
+    @property
+    def solved(self) -> Bool[Array, " N"]:
+        """The rows whose action solved the task: `successes`, or where `masks` is 0."""
+        return self.task[1] == 0 if self.successes is None else self.successes
 
     @property
     def task(self) -> tuple[Float[Array, " N"], Float[Array, " N"]]:
@@ -62,13 +72,14 @@ class Dataset(eqx.Module):
 
 
 def from_arrays(
-    observations: ArrayLike,
+    observations: PyTree,
     actions: ArrayLike,
     rewards: ArrayLike | None = None,
     masks: ArrayLike | None = None,
     ends: ArrayLike | None = None,
     *,
     goals: ArrayLike | None = None,
+    successes: ArrayLike | None = None,
     low: float | ArrayLike = -1.0,
     high: float | ArrayLike = 1.0,
 ) -> Dataset:
@@ -76,25 +87,27 @@ def from_arrays(
 
     **Arguments:**
 
-    - `observations`, `actions`, `rewards`, `masks`, `ends`, `goals`: as in `Dataset`. Episodes
-        follow one another; `ends` is true on the last row of each, which holds the final state: an
-        episode of T steps has T + 1 rows. Of T rows, `from_transitions` makes them. Without rewards
-        and masks the dataset has no task; one of them alone is an error. Without `ends`, all rows
-        are one episode.
+    - `observations`, `actions`, `rewards`, `masks`, `ends`, `goals`, `successes`: as in `Dataset`.
+        Episodes follow one another; `ends` is true on the last row of each, which holds the final
+        state: an episode of T steps has T + 1 rows. Of T rows, `from_transitions` makes them.
+        Without rewards and masks the dataset has no task; one of them alone is an error. Without
+        `ends`, all rows are one episode.
     - `low`, `high`: the bounds of the policy that will be trained. Actions outside them are kept,
         counted and warned of: the policy clips, and cannot reach them.
 
     **Returns:**
 
-    A `Dataset` on JAX's default device, in float32.
+    A `Dataset` on JAX's default device, in float32; integers and booleans in a dictionary of
+    observations, such as images and tokens, keep their type.
 
     **Raises:**
 
     `ValueError` for an empty set, arrays that do not fit each other, values that are not finite, or
-    masks and ends other than 0 or 1.
+    masks, ends and successes other than 0 or 1.
     """
+    rows = as_rows(observations)
+    seen = named(rows)
     given = {
-        "observations": (observations, 2),
         "actions": (actions, 2),
         "rewards": (rewards, 1),
         "masks": (masks, 1),
@@ -102,12 +115,15 @@ def from_arrays(
     }
     if (rewards is None) != (masks is None):
         raise ValueError("rewards and masks make a task together: got one without the other.")
-    arrays = {
+    arrays = {name: (x, 2 if name == "observations" else None) for name, x in seen.items()}
+    arrays |= {
         name: (np.asarray(x, np.float32), n) for name, (x, n) in given.items() if x is not None
     }
-    num_rows = len(arrays["observations"][0])
+    num_rows = len(np.atleast_1d(next(iter(seen.values())))) if seen else 0
     if not num_rows:
         raise ValueError("The dataset is empty.")
+    if successes is not None:
+        arrays["successes"] = as_flags("successes", successes), 1
     is_end = np.arange(num_rows) == num_rows - 1 if ends is None else as_flags("ends", ends)
     if is_end.shape != (num_rows,):
         raise ValueError(
@@ -115,10 +131,12 @@ def from_arrays(
             "observations."
         )
     for name, (array, ndim) in arrays.items():
-        if array.ndim != ndim or len(array) != num_rows:
+        fits = array.ndim > 0 if ndim is None else array.ndim == ndim
+        if not fits or len(array) != num_rows:
+            dimensions = "" if ndim is None else f"{ndim} dimensions and "
             raise ValueError(
-                f"{name} has shape {array.shape}: expected {ndim} dimensions and one row for each "
-                f"of the {num_rows} rows of ends."
+                f"{name} has shape {array.shape}: expected {dimensions}one row for each of the "
+                f"{num_rows} rows of ends."
             )
         bad = np.flatnonzero(~np.isfinite(array).reshape(num_rows, -1).all(axis=1))
         if len(bad):
@@ -134,8 +152,10 @@ def from_arrays(
         _warn_of_unseen("rewards other than 0", arrays["rewards"][0] != 0, is_end)
     _warn_of_actions_outside(arrays["actions"][0], low, high)
     # As they are: `jnp.asarray` runs a compiled copy, which on a GPU waits for what runs there.
-    placed = {name: jax.device_put(array) for name, (array, _) in arrays.items()}
-    return Dataset(**placed, ends=jax.device_put(is_end))
+    placed = {
+        name: jax.device_put(array) for name, (array, _) in arrays.items() if name not in seen
+    }
+    return Dataset(jax.device_put(rows), **placed, ends=jax.device_put(is_end))
 
 
 def split_episodes(
@@ -174,6 +194,19 @@ def split_episodes(
         return jax.tree.map(lambda x: jax.device_put(np.asarray(x)[rows]), dataset)
 
     return part(~is_held_back), part(is_held_back)
+
+
+def as_rows(observations: PyTree) -> PyTree:
+    """Observations as arrays, in a dictionary with the types of their entries."""
+    if not isinstance(observations, dict):
+        return np.asarray(observations, np.float32)
+    return jax.tree.map(as_float, observations)
+
+
+def named(observations: PyTree) -> dict[str, np.ndarray]:
+    """The arrays of observations by what errors call them."""
+    leaves = jax.tree_util.tree_leaves_with_path(observations)
+    return {f"observations{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
 
 
 def _warn_of_unseen(what: str, chosen: np.ndarray, is_end: np.ndarray) -> None:

@@ -80,6 +80,11 @@ class GoalWindows(AbstractSampler):
         *,
         ratios: GoalRatios = CRITIC_GOALS,
     ):
+        if isinstance(dataset.observations, dict):
+            raise ValueError(
+                "Goals follow observations that are one array, and this dataset's are a dictionary "
+                f"of {sorted(dataset.observations)}: put its entries together."
+            )
         self.windows = Windows(dataset, horizon, discount)
         if discount == 1 and ratios.geometric:
             raise ValueError(

@@ -1,19 +1,21 @@
 import warnings
 
+import jax
 import numpy as np
 from jaxtyping import ArrayLike
 
 from .._checks import as_flags
-from ._dataset import Dataset, from_arrays
+from .._pytree import PyTree
+from ._dataset import as_rows, Dataset, from_arrays, named
 
 
 def from_transitions(
-    observations: ArrayLike,
+    observations: PyTree,
     actions: ArrayLike,
     rewards: ArrayLike | None = None,
     terminals: ArrayLike | None = None,
     timeouts: ArrayLike | None = None,
-    next_observations: ArrayLike | None = None,
+    next_observations: PyTree = None,
     *,
     low: float | ArrayLike = -1.0,
     high: float | ArrayLike = 1.0,
@@ -25,13 +27,14 @@ def from_transitions(
 
     **Arguments:**
 
-    - `observations`: shape `(T, observation)`, before the action.
+    - `observations`: shape `(T, observation)`, before the action; or a dictionary of arrays of
+        shape `(T, ...)`.
     - `actions`: shape `(T, action)`.
     - `rewards`: shape `(T,)`, of that step; None for data without a task.
     - `terminals`: shape `(T,)`, true where the step ended the task: nothing follows.
     - `timeouts`: shape `(T,)`, true where the episode was cut off after the step, though the task
         went on. The last row is an end, whatever its flag.
-    - `next_observations`: shape `(T, observation)`, after the action. Without them the final state
+    - `next_observations`: like `observations`, after the action. Without them the final state
         of an episode that was cut off is not known: its last row then stands for it, so its last
         action is in no window. After a terminal step nothing has to be known.
     - `low`, `high`: as in `from_arrays`.
@@ -48,18 +51,23 @@ def from_transitions(
     is marked: the episode is taken as cut off there; and where rewards other than 0 are in no
     window, because the state after them is not known.
     """
-    columns = {
-        "observations": np.asarray(observations, np.float32),
-        "actions": np.asarray(actions, np.float32),
-    }
-    count = len(columns["observations"])
+    before = as_rows(observations)
+    columns = {"actions": np.asarray(actions, np.float32)}
+    count = len(next(iter(named(before).values()), ()))
     if rewards is not None:
         columns["rewards"] = np.asarray(rewards, np.float32)
         if columns["rewards"].size == count:
             columns["rewards"] = columns["rewards"].reshape(count)
-    after = None if next_observations is None else np.asarray(next_observations, np.float32)
+    after = None if next_observations is None else as_rows(next_observations)
     flags = {"terminals": terminals, "timeouts": timeouts}
-    lengths = {**columns, "next_observations": after, **flags}
+    lengths = {**named(before), **columns, **flags}
+    if after is not None:
+        if jax.tree.structure(after) != jax.tree.structure(before):
+            raise ValueError(
+                f"next_observations has {sorted(named(after))}, observations "
+                f"{sorted(named(before))}: expected the same arrays."
+            )
+        lengths |= {f"next_{name}": values for name, values in named(after).items()}
     for name, values in lengths.items():
         if values is not None and len(np.asarray(values)) != count:
             raise ValueError(
@@ -74,16 +82,16 @@ def from_transitions(
     )
     is_cut_off = is_cut_off | (np.arange(count) == count - 1)
     if after is not None:
-        is_cut_off = is_cut_off | _jumps(columns["observations"], after, is_terminal | is_cut_off)
+        is_cut_off = is_cut_off | _jumps(before, after, is_terminal | is_cut_off)
     is_end = is_terminal | is_cut_off
     # The final states that are known, or that need not be: each becomes a row behind its step.
     added = np.flatnonzero(is_end if after is not None else is_terminal)
-    final = columns["observations"][added] if after is None else after[added]
+    final = jax.tree.map(lambda x: x[added], before if after is None else after)
     at = added + 1
     ends = np.insert(is_end & ~np.isin(np.arange(count), added), at, True)
     masks = np.insert(np.where(is_terminal, 0.0, 1.0), at, 1.0)
     placed = {
-        "observations": np.insert(columns["observations"], at, final, axis=0),
+        "observations": jax.tree.map(lambda x, end: np.insert(x, at, end, axis=0), before, final),
         "actions": np.insert(columns["actions"], at, columns["actions"][added], axis=0),
     }
     if rewards is not None:
@@ -108,10 +116,15 @@ def _warn_of_lost(rewards: np.ndarray, is_final: np.ndarray) -> None:
         )
 
 
-def _jumps(observations: np.ndarray, after: np.ndarray, is_end: np.ndarray) -> np.ndarray:
+def _jumps(before: PyTree, after: PyTree, is_end: np.ndarray) -> np.ndarray:
     """The rows that are not followed by their next observation, and are not said to be an end."""
-    same = np.isclose(after[:-1], observations[1:], rtol=1e-4, atol=1e-6)
-    jumps = np.append(~same.reshape(len(same), -1).all(axis=1), False) & ~is_end
+
+    def is_same(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        same = np.isclose(after[:-1], before[1:], rtol=1e-4, atol=1e-6)
+        return same.reshape(len(same), -1).all(axis=1)
+
+    same = np.all(jax.tree.leaves(jax.tree.map(is_same, before, after)), axis=0)
+    jumps = np.asarray(np.append(~same, False) & ~is_end)
     if np.any(jumps):
         warnings.warn(
             f"In {int(jumps.sum()):,} of {len(is_end):,} rows the next observation is not that of "

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._checks import as_positive_int
+from .._pytree import PyTree
 from ._dataset import Dataset
 
 
@@ -18,8 +19,8 @@ class Batch(eqx.Module):
 
     **Attributes:** (for one window; a batch has a leading axis)
 
-    - `observation`: the state that the window starts from, shape `(observation,)`; with goals,
-        state and goal one after the other.
+    - `observation`: the state that the window starts from, shape `(observation,)`, or a dictionary
+        of arrays as the dataset's; with goals, state and goal one after the other.
     - `action`: its actions, shape `(horizon, action)`.
     - `reward`: the discounted sum of its rewards, up to the first end of the task, shape `()`.
     - `discount`: the factor of the bootstrap, `gamma ** horizon`, 0 if the task ended within.
@@ -27,11 +28,11 @@ class Batch(eqx.Module):
     - `weight`: how much the window counts in a loss, shape `()`.
     """
 
-    observation: Float[Array, "*batch observation"]
+    observation: PyTree
     action: Float[Array, "*batch horizon action"]
     reward: Float[Array, "*batch"]
     discount: Float[Array, "*batch"]
-    next_observation: Float[Array, "*batch observation"]
+    next_observation: PyTree
     weight: Float[Array, "*batch"]
 
 
@@ -78,6 +79,8 @@ class Windows(AbstractSampler):
             to bootstrap. An episode that was cut off counts as one that ended there.
         - `"success_to_go"`: `gamma ** (steps until success)`, 0 where none follows in the episode,
             and 0. Source: Guided Action Flow (arXiv 2607.02092).
+    - `every`: windows start at every so many steps of an episode: where a policy that plays `every`
+        actions of each chunk chose the next.
 
     **Raises:**
 
@@ -99,6 +102,7 @@ class Windows(AbstractSampler):
         discount: float = 0.99,
         *,
         returns: Returns = "n_step",
+        every: int = 1,
     ):
         self.dataset = dataset
         self.horizon = as_positive_int("horizon", horizon)
@@ -111,7 +115,10 @@ class Windows(AbstractSampler):
             )
         ends = np.asarray(dataset.ends)
         num_rows = len(ends)
-        starts = np.flatnonzero(np.arange(num_rows) + self.horizon <= episode_ends(ends))
+        rows, last = np.arange(num_rows), episode_ends(ends)
+        step = rows - np.append(0, np.flatnonzero(ends) + 1)[np.cumsum(ends) - ends]
+        is_start = step % as_positive_int("every", every) == 0
+        starts = np.flatnonzero(is_start & (rows + self.horizon <= last))
         lengths = np.diff(np.flatnonzero(ends), prepend=-1) - 1
         if not len(starts):
             raise ValueError(
@@ -132,8 +139,10 @@ class Windows(AbstractSampler):
         self.to_go = None
         if returns != "n_step":
             rewards, masks = (np.asarray(x, np.float64) for x in dataset.task)
-            # Success to go is the return of a reward for solving the task.
-            rewards = rewards if returns == "monte_carlo" else 1 - masks
+            if returns == "success_to_go":
+                # The return of a reward for solving the task, once.
+                rewards = np.asarray(dataset.solved, np.float64)
+                masks = masks * (1 - rewards)
             to_go = discounted_to_go(rewards, masks, ends, self.discount)
             self.to_go = jax.device_put(to_go.astype(np.float32))
 
@@ -152,11 +161,11 @@ class Windows(AbstractSampler):
                 self.slice(data.rewards, start), self.slice(data.masks, start), self.discount
             )
         return Batch(
-            observation=data.observations[start],
+            observation=rows_at(data.observations, start),
             action=self.slice(data.actions, start),
             reward=reward,
             discount=discount,
-            next_observation=data.observations[start + self.horizon],
+            next_observation=rows_at(data.observations, start + self.horizon),
             weight=jnp.ones(()),
         )
 
@@ -169,6 +178,11 @@ class Windows(AbstractSampler):
 
     def sample(self, key: PRNGKeyArray, batch_size: int) -> Batch:
         return jax.vmap(self.at)(self.sample_starts(key, batch_size))
+
+
+def rows_at(observations: PyTree, rows: Int[Array, "*rows"]) -> PyTree:
+    """Some rows of each array of observations."""
+    return jax.tree.map(lambda x: x[rows], observations)
 
 
 def n_step(

@@ -2,6 +2,7 @@ from .._extras import check_extra as _check_extra
 
 _check_extra("ogbench", __name__)
 
+from ._calibration import critic_calibration, CriticCalibration
 from ._critic_error import critic_error, CriticError
 from ._exploitation import Exploitation, exploitation
 from ._noise_sensitivity import noise_sensitivity, NoiseSensitivity
@@ -10,6 +11,8 @@ from ._trajectory import Trajectory, trajectory
 from ._value_optimisation import value_optimisation, ValueOptimisation
 
 __all__ = [
+    "critic_calibration",
+    "CriticCalibration",
     "critic_error",
     "CriticError",
     "Exploitation",

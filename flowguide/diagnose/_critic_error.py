@@ -10,8 +10,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from .._agent.act import as_float
 from .._critic import Critic, value_of
+from .._dtypes import as_float
 from .._policy import AbstractPolicy
 from .._results.means import Means, means
 from .._rollout.by_name import make_environment

@@ -5,6 +5,7 @@ _check_extra("ogbench", __name__)
 from .._agent.agents import Agent, load_agents
 from .._agent.cross import cross
 from ._evaluate import ENVS_PER_CORE, evaluate, Pool
+from ._rollouts import Rollouts, rollouts
 from ._runs import evaluate_runs
 from ._tune import tune_runs, Tuned
 
@@ -15,6 +16,8 @@ __all__ = [
     "evaluate_runs",
     "load_agents",
     "Pool",
+    "Rollouts",
+    "rollouts",
     "tune_runs",
     "Tuned",
     "ENVS_PER_CORE",

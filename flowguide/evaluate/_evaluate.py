@@ -18,6 +18,7 @@ from .._results.dropped import dropped_note
 from .._results.episodes import Episode
 from .._rollout.by_name import name_of, spec_of
 from .._rollout.make_player import MakePlayer, player_spaces
+from .._rollout.recorder import Recorder
 from .._rollout.rules import bounds_doubt, rescaling, Rules, SuccessAt
 from .._rollout.workers import Workers
 from .._system.processes import cores
@@ -141,8 +142,9 @@ def play(
     on_episode: Callable[[Episode], None] | None,
     on_doubt: Callable[[str], Any],
     pool: "Pool | None",
+    recorder: Recorder | None = None,
 ) -> list[Episode]:
-    """What `evaluate` does; what is doubtful goes to `on_doubt`."""
+    """What `evaluate` does; what is doubtful goes to `on_doubt`, the steps to `recorder`."""
     num_envs = as_positive_int("num_envs", num_envs or ENVS_PER_CORE * cores())
     batch_size = as_positive_int("batch_size", batch_size or default_batch_size())
     names = [(agent.training, agent.train_seed) for agent in agents]
@@ -166,7 +168,7 @@ def play(
     ]
     if not missing:
         return []
-    make = _make_player(agents, environment, rules)
+    make = dataclasses.replace(_make_player(agents, environment, rules), recorder=recorder)
     box = make.single_action_space
     queue: deque[Slot] = deque()
     doubts: set[str] = set()

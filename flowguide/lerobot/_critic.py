@@ -17,14 +17,16 @@ class UnpaddedCritic(CriticArithmetic):
 
     **Attributes:**
 
-    - `critic`: what is asked, about actions of shape `(chunk, action_size)`.
+    - `critic`: what is asked, about actions of shape `(horizon, action_size)`.
     - `action_size`: how many entries of an action are the robot's.
+    - `horizon`: how many actions of a chunk it is asked about.
     - `action_units`, `observation_units`: the maps to the critic's units, of the observation's
         entries by name; None and none where they are the policy's.
     """
 
     critic: Any
     action_size: int = eqx.field(static=True)
+    horizon: int = eqx.field(static=True)
     action_units: Affine | None
     observation_units: dict[str, Affine]
 
@@ -45,6 +47,7 @@ class UnpaddedCritic(CriticArithmetic):
         action = action[..., : self.action_size]
         if self.action_units is not None:
             action = self.action_units(action)
+        action = action[: self.horizon]
         units = {name: each for name, each in self.observation_units.items() if name in observation}
         if units:
             real = {name: each(observation[name]) for name, each in units.items()}
@@ -56,6 +59,7 @@ def critic(
     policy: Any,
     critic: Any,
     *,
+    horizon: int | None = None,
     units: str = "policy",
     preprocessor: Any = None,
     postprocessor: Any = None,
@@ -68,7 +72,9 @@ def critic(
     - `critic`: `critic(observation, action) -> scalar` for one sample, in JAX, or a
         `torch.nn.Module` of batches, for which `flowguide.torch.critic` is called. `observation`
         has the batch's entries without their batch axis, `action` has shape
-        `(chunk_size, action size)`, without padding.
+        `(horizon, action size)`, without padding.
+    - `horizon`: how many actions of a chunk the critic is asked about, such as those that are
+        played of it, `policy.config.n_action_steps`; None for all.
     - `units`: in which the critic sees observations and actions: `"policy"`, normalised, or
         `"environment"`. The processors' maps are then part of the critic, so that its gradient is
         that of the real action, once.
@@ -77,11 +83,15 @@ def critic(
     **Raises:**
 
     `TypeError` for what cannot be called; `ValueError` for missing processors, or ones that are not
-    affine in each entry.
+    affine in each entry, or a horizon that a chunk does not have.
     """
     if units not in ("policy", "environment"):
         raise ValueError(f'units must be "policy" or "environment", got {units!r}.')
     size = policy.config.output_features["action"].shape[0]
+    chunk: int = policy.config.chunk_size
+    horizon = chunk if horizon is None else horizon
+    if not 1 <= horizon <= chunk:
+        raise ValueError(f"horizon is {horizon}, and a chunk of this policy has {chunk} actions.")
     real = units == "environment"
     missing = [
         name
@@ -96,6 +106,7 @@ def critic(
     return UnpaddedCritic(
         critic=torch_critic(critic) if isinstance(critic, torch.nn.Module) else as_critic(critic),
         action_size=size,
+        horizon=horizon,
         action_units=(
             action_units(postprocessor, (policy.config.chunk_size, size)) if real else None
         ),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from lerobot.envs.utils import preprocess_observation
 
-from ._observations import observations
+from ._observations import as_array, observed
 
 
 class ProcessedEnv(gymnasium.Wrapper):
@@ -79,13 +79,19 @@ class ProcessedEnv(gymnasium.Wrapper):
 
     def _processed(self, observation: Any) -> dict[str, np.ndarray]:
         batch = self._preprocessor({**self._observe(observation), "task": [self._instruction()]})
-        return {name: np.asarray(x[0]) for name, x in observations(batch).items()}
+        return {name: _as_numpy(x[0]) for name, x in observed(batch).items()}
 
     def _instruction(self) -> str:
         if self._task is not None:
             return self._task
         inner = self.env.unwrapped
         return getattr(inner, "task_description", None) or getattr(inner, "task", "") or ""
+
+
+def _as_numpy(tensor: torch.Tensor) -> np.ndarray:
+    # Not by way of JAX, which takes as long as a step; but PyTorch's bfloat16 is unknown to NumPy.
+    tensor = tensor.detach().cpu()
+    return np.asarray(as_array(tensor)) if tensor.dtype is torch.bfloat16 else tensor.numpy()
 
 
 def _space_of(x: np.ndarray) -> gymnasium.Space:

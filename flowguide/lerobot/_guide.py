@@ -30,6 +30,7 @@ def guide(
     critic: Any,
     method: Any = "qgf",
     *,
+    critic_horizon: int | None = None,
     critic_units: str = "policy",
     preprocessor: Any = None,
     postprocessor: Any = None,
@@ -55,6 +56,7 @@ def guide(
     - `critic`: `critic(observation, action) -> scalar`; see `flowguide.lerobot.critic`. None for
         methods that ask none.
     - `method`: as for `flowguide.guide`: a name, a guidance, or a sequence of them.
+    - `critic_horizon`: how many actions of a chunk the critic is asked about; None for all.
     - `critic_units`: `"policy"`, normalised, or `"environment"`, for which the processors are
         needed.
     - `preprocessor`, `postprocessor`: LeRobot's pipelines.
@@ -78,6 +80,7 @@ def guide(
         critic = critic_of(
             policy,
             critic,
+            horizon=critic_horizon,
             units=critic_units,
             preprocessor=preprocessor,
             postprocessor=postprocessor,

@@ -24,6 +24,11 @@ def observations(batch: dict[str, Any]) -> dict[str, Array]:
 
     `ValueError` where there are none, or they do not share their leading axis.
     """
+    return {name: as_array(value) for name, value in observed(batch).items()}
+
+
+def observed(batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The same as tensors."""
     tensors = {
         name: value
         for name, value in batch.items()
@@ -35,7 +40,7 @@ def observations(batch: dict[str, Any]) -> dict[str, Array]:
             "batch must have tensors whose names begin with 'observation', with one leading batch "
             f"axis, as LeRobot's preprocessor returns them; got {sizes or sorted(batch)}."
         )
-    return {name: as_array(value) for name, value in tensors.items()}
+    return tensors
 
 
 def as_array(tensor: torch.Tensor) -> Array:

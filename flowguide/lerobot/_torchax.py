@@ -2,6 +2,7 @@
 
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
+import dataclasses
 import warnings
 from typing import Any
 
@@ -34,11 +35,7 @@ class TorchaxVelocity(eqx.Module):
         self.parameters = {name: as_array(x) for name, x in tensors.items()}
 
         if denoiser.jax_call is None:
-
-            def call(parameters: Any, t: Any, action: Any, encoded: Any) -> Any:
-                return torch.func.functional_call(step, parameters, (t, action, encoded))
-
-            denoiser.jax_call = interop.jax_view(call)
+            denoiser.jax_call = _Call(step)
         self.call = denoiser.jax_call
 
     def __call__(
@@ -57,6 +54,20 @@ class TorchaxVelocity(eqx.Module):
             # LeRobot asks for 64 bits here and there, which JAX has under `jax_enable_x64` only.
             warnings.filterwarnings("ignore", "Explicitly requested dtype", UserWarning)
             return self.call(self.parameters, *batch)[0]
+
+
+@dataclasses.dataclass(init=False, eq=False)
+class _Call:
+    """The step as a function of its parameters, which are what identifies it: it has no fields."""
+
+    def __init__(self, step: torch.nn.Module):
+        def call(parameters: Any, *inputs: Any) -> Any:
+            return torch.func.functional_call(step, parameters, inputs)
+
+        self._view = interop.jax_view(call)
+
+    def __call__(self, parameters: dict[str, Array], *inputs: Any) -> Any:
+        return self._view(parameters, *inputs)
 
 
 class _Step(torch.nn.Module):

@@ -1,10 +1,10 @@
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from .._critic import Ensemble
 from ..data import Batch
 from ._critic import regress
 from ._learner import AbstractLearner, init_state, LearnerState
@@ -19,13 +19,14 @@ class ReturnRegression(AbstractLearner):
 
     **Arguments:**
 
-    - `make_critic`: a callable from a key to a `flowguide.Ensemble`.
+    - `make_critic`: a callable from a key to a `flowguide.Ensemble`, or another critic that has
+        `members`, such as a `flowguide.EncodedCritic` of one.
     - `optimiser`: an optax optimiser.
 
     Source: Guided Action Flow (arXiv 2607.02092).
     """
 
-    make_critic: Callable[[PRNGKeyArray], Ensemble]
+    make_critic: Callable[[PRNGKeyArray], Any]
     optimiser: optax.GradientTransformation = optax.adam(3e-4)
 
     def init(self, key: PRNGKeyArray) -> LearnerState:
@@ -42,5 +43,5 @@ class ReturnRegression(AbstractLearner):
         state, loss = regress(state, self.optimiser, *samples)
         return state, {"loss": loss}
 
-    def result(self, state: LearnerState) -> Ensemble:
+    def result(self, state: LearnerState) -> Any:
         return state.model

@@ -240,3 +240,36 @@ def test_a_mixture_in_the_plane_is_that_on_a_line_where_its_modes_are_on_one():
         # What all modes share tells them apart no better.
         expected = jnp.concatenate([line(t, at[:1], None), across(t, at[1:], None)])
         np.testing.assert_allclose(plane(t, at, None), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_calibration_tells_a_good_critic_from_bad_ones(key, tmp_path):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(5, 20, 40)
+    ends = np.zeros(lengths.sum() + 40, bool)
+    ends[np.cumsum(lengths + 1) - 1] = True
+    solved = np.roll(ends, -1) & np.repeat(rng.random(40) < 0.6, lengths + 1)
+    left = np.concatenate([np.arange(n, -1, -1) for n in lengths])
+    will = np.repeat([bool(solved[i]) for i in np.cumsum(lengths + 1) - 2], lengths + 1)
+    observations = np.stack([left, will], 1).astype(np.float32)
+    dataset = fg.data.from_arrays(
+        observations, np.zeros((len(ends), 1)), np.zeros(len(ends)), 1.0 - solved, ends
+    )
+    windows = fg.data.Windows(dataset, 2, 0.9, returns="success_to_go")
+
+    def perfect(observation, action):
+        return observation[1] * 0.9 ** (observation[0] - 1)
+
+    good = diagnose.critic_calibration(perfect, windows)
+    assert good.correlation > 0.999 and good.explained > 0.999 and good.error < 1e-3
+    assert len(good.values) == len(windows) and len(np.unique(good.episodes)) == 40
+    counts = np.bincount(good.bins)
+    assert len(counts) == 8 and counts.max() - counts.min() <= 1
+    proud = diagnose.critic_calibration(lambda o, a: 0.5 + 0.5 * perfect(o, a), windows)
+    assert proud.correlation > 0.999 and proud.explained < good.explained and proud.error > 0.2
+    constant = diagnose.critic_calibration(lambda o, a: jnp.zeros(()), windows)
+    assert np.isnan(constant.correlation) and constant.explained < 0
+    lines = str(good).splitlines()
+    assert len(lines) == 10 and "of 40 episodes: correlation 1.00, 100%" in lines[-1]
+    save(good, tmp_path)
+    with pytest.raises(ValueError, match="n-step returns leave a rest"):
+        diagnose.critic_calibration(perfect, fg.data.Windows(dataset, 2))
