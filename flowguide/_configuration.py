@@ -35,7 +35,11 @@ _SOLVERS: dict[str, type] = {
 def configuration(part: Any, where: str) -> dict[str, Any]:
     kind = type(part).__name__
     if type(part) is FlowPolicy:
-        for name, given in (("guidance", part.guidance), ("encode", part.encode)):
+        for name, given in (
+            ("guidance", part.guidance),
+            ("encode", part.encode),
+            ("observe", part.observe),
+        ):
             if given:
                 raise ValueError(
                     f"{where} has {name}, which is not saved: it is a line of code. Save the "

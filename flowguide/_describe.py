@@ -54,8 +54,9 @@ def describe_policy(policy: Any) -> str:
     ]
     if type(policy.stepsize_controller).__name__ != "ConstantStepSize":
         options.append(f"stepsize_controller={_name_of(policy.stepsize_controller)}")
-    if policy.encode is not None:
-        options.append(f"encode={_name_of(policy.encode)}")
+    for name, function in (("encode", policy.encode), ("observe", policy.observe)):
+        if function is not None:
+            options.append(f"{name}={_name_of(function)}")
     text = f"FlowPolicy({', '.join(options)})"
     for term in policy.guidance:
         by = "" if term.critic is None else f" by {_name_of(term.critic)}"

@@ -91,7 +91,7 @@ class Settings:
     kappas: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0)
     """Weights of `qgf`, in units of the policy's own spread at the observation."""
 
-    betas: tuple[float, ...] = (3.0, 1.0, 0.3, 0.1)
+    betas: tuple[float, ...] = (3.0, 1.0, 0.3, 0.1, 0.03)
     """Of Guided Action Flow: 3 in the paper's code."""
 
     quick: bool = False

@@ -60,7 +60,8 @@ class Prepared(eqx.Module):
 
     **Attributes:**
 
-    - `observation`: as it was given; what critics are asked about.
+    - `observation`: what critics are asked about: as it was given, or what the policy's `observe`
+        made of it.
     - `encoded`: what the policy's `encode` made of it; what the velocity field is asked about.
     - `weights`: the weight of each guidance at this observation.
     """
@@ -71,7 +72,7 @@ class Prepared(eqx.Module):
 
 
 def raw_observation(observation: PyTree) -> PyTree:
-    """The observation as it was given, prepared or not."""
+    """What critics are asked about, of an observation that is prepared or not."""
     return observation.observation if isinstance(observation, Prepared) else observation
 
 

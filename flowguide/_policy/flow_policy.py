@@ -66,6 +66,9 @@ class FlowPolicy(AbstractPolicy):
     - `encode`: a callable of the observation that is called once for an action, such as an image
         encoder or the prefix of a vision-language model. What it returns goes to `velocity` in
         place of the observation; critics are asked about the observation itself.
+    - `observe`: a callable `observe(observation, encoded)`, called once for an action, of what
+        critics are asked about in place of the observation, such as one with features of the
+        encoder's in it. None for the observation.
     - `guidance`: the terms that `flowguide.guide` adds to the velocity; the policy is `unguided`
         without them.
 
@@ -100,6 +103,7 @@ class FlowPolicy(AbstractPolicy):
     adjoint: diffrax.AbstractAdjoint | None
     max_steps: int | None = eqx.field(static=True)
     encode: Callable[[PyTree], PyTree] | None
+    observe: Callable[[PyTree, PyTree], PyTree] | None
     guidance: tuple[GuidanceTerm, ...]
 
     def __init__(
@@ -115,6 +119,7 @@ class FlowPolicy(AbstractPolicy):
         adjoint: diffrax.AbstractAdjoint | None = None,
         max_steps: int | None = None,
         encode: Callable[[PyTree], PyTree] | None = None,
+        observe: Callable[[PyTree, PyTree], PyTree] | None = None,
         guidance: Sequence[GuidanceTerm] = (),
     ):
         if not callable(velocity):
@@ -123,6 +128,10 @@ class FlowPolicy(AbstractPolicy):
             )
         if encode is not None and not callable(encode):
             raise ValueError(f"encode must be a callable of the observation, got {encode!r}.")
+        if observe is not None and not callable(observe):
+            raise ValueError(
+                f"observe must be a callable observe(observation, encoded), got {observe!r}."
+            )
         self.velocity = velocity
         self.action_shape = as_shape("action_shape", action_shape)
         self.solver = solver
@@ -135,7 +144,7 @@ class FlowPolicy(AbstractPolicy):
             raise ValueError(
                 f"max_steps is {max_steps}, fewer than the {self._least_steps} steps of the flow."
             )
-        self.encode = encode
+        self.encode, self.observe = encode, observe
         self.guidance = tuple(guidance)
 
     @property
@@ -180,6 +189,8 @@ class FlowPolicy(AbstractPolicy):
             observation, encoded = observation.observation, observation.encoded
         else:
             encoded = observation if self.encode is None else self.encode(observation)
+            if self.observe is not None:
+                observation = self.observe(observation, encoded)
         prepared = Prepared(observation, encoded, ())
         for depth, term in enumerate(self.guidance):
             weight = term.guidance.prepare(Flow(self, prepared, depth), term.critic)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .._checks import batch_size
 from .._critic import Critic, value_of
+from .._policy import raw_observation
 from .._pytree import PyTree
 from .._random import seed_key
 
@@ -80,7 +81,7 @@ def _spreads(
         prepared = policy.prepare(observation)
         keys = jr.split(key, num_actions)
         actions = jax.vmap(lambda k: policy(prepared, key=k))(keys)
-        return look_at(critic, actions, observation)
+        return look_at(critic, actions, raw_observation(prepared))
 
     keys = jr.split(key, batch_size("The unit of weights", observations))
     variances, spreads, reads = jax.vmap(at)(observations, keys)

@@ -123,8 +123,10 @@ def _jumps(before: PyTree, after: PyTree, is_end: np.ndarray) -> np.ndarray:
         same = np.isclose(after[:-1], before[1:], rtol=1e-4, atol=1e-6)
         return same.reshape(len(same), -1).all(axis=1)
 
-    same = np.all(jax.tree.leaves(jax.tree.map(is_same, before, after)), axis=0)
-    jumps = np.asarray(np.append(~same, False) & ~is_end)
+    goes_on = np.ones(len(is_end) - 1, bool)
+    for same in jax.tree.leaves(jax.tree.map(is_same, before, after)):
+        goes_on &= same
+    jumps = np.concatenate([~goes_on, [False]]) & ~is_end
     if np.any(jumps):
         warnings.warn(
             f"In {int(jumps.sum()):,} of {len(is_end):,} rows the next observation is not that of "

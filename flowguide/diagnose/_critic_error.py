@@ -12,7 +12,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from .._critic import Critic, value_of
 from .._dtypes import as_float
-from .._policy import AbstractPolicy
+from .._policy import AbstractPolicy, raw_observation
 from .._results.means import Means, means
 from .._rollout.by_name import make_environment
 from .._rollout.player import EpisodePlayer, play_episode
@@ -155,5 +155,6 @@ def _choose(
     policy: AbstractPolicy, critic: Critic, observation: PyTree, key: PRNGKeyArray
 ) -> tuple[Array, Array]:
     observation = jax.tree.map(jnp.asarray, observation)
-    action = policy(observation, key=key)
-    return action, value_of(critic, observation, action)
+    prepared = policy.prepare(observation)
+    action = policy(prepared, key=key)
+    return action, value_of(critic, raw_observation(prepared), action)

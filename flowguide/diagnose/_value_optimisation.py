@@ -12,7 +12,7 @@ from .._agent.agents import Agent
 from .._agent.cross import check_guidances
 from .._agent.guided import conditions_of, Guided, put_together
 from .._critic import Critic, value_of
-from .._policy import AbstractPolicy, FlowPolicy
+from .._policy import AbstractPolicy, FlowPolicy, raw_observation
 from .._results.conditions import Condition, UNGUIDED, units_of
 from .._results.means import Means, means
 from .._results.statistics import Estimate
@@ -153,7 +153,8 @@ def _act(
 ) -> tuple[Array, Array]:
     def one(observation, key):
         # With best of n, the first candidate starts from the noise that the others have.
-        action = guided(observation, key=key)
-        return action, value_of(critic, observation, action)
+        prepared = guided.prepare(observation)
+        action = guided(prepared, key=key)
+        return action, value_of(critic, raw_observation(prepared), action)
 
     return jax.vmap(one)(observations, keys)

@@ -4,7 +4,7 @@ _check_extra("lerobot", __name__)
 
 from ._critic import critic, UnpaddedCritic
 from ._environment import ProcessedEnv
-from ._flow_policy import flow_policy
+from ._flow_policy import flow_policy, pooled_features
 from ._guide import guide
 from ._observations import observations
 
@@ -13,6 +13,7 @@ __all__ = [
     "flow_policy",
     "guide",
     "observations",
+    "pooled_features",
     "ProcessedEnv",
     "UnpaddedCritic",
 ]

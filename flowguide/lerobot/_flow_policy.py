@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import torch
-from jaxtyping import ArrayLike
+from jaxtyping import Array, ArrayLike, Float
 
 from .._policy import FlowPolicy
 from .._velocity import reverse_time
@@ -19,6 +20,7 @@ def flow_policy(
     num_steps: int | None = None,
     low: ArrayLike = -np.inf,
     high: ArrayLike = np.inf,
+    features: bool = False,
 ) -> FlowPolicy:
     """A flow policy of LeRobot's, SmolVLA, pi0 or pi05, as a `flowguide.FlowPolicy`.
 
@@ -41,6 +43,8 @@ def flow_policy(
         in PyTorch.
     - `num_steps`: of the flow; None for as many as the policy's configuration says.
     - `low`, `high`: bounds of the normalised action. By default there are none, as in LeRobot.
+    - `features`: whether critics see the policy's own features of images, instruction and state
+        too, as the observation's entry `"features"`; see `flowguide.lerobot.pooled_features`.
 
     **Returns:**
 
@@ -70,7 +74,29 @@ def flow_policy(
         low=low,
         high=high,
         encode=encoder(denoiser.encode, **options),
+        observe=_with_features if features else None,
     )
+
+
+def pooled_features(encoded: dict[str, Any]) -> Float[Array, " size"]:
+    """What a policy's prefix says of an observation, in one vector, for a critic to read.
+
+    The values of every attention layer, averaged over the prefix's tokens without padding: of `L`
+    layers with `H` key-value heads of size `D`, shape `(L * H * D,)`, in float32.
+
+    **Arguments:**
+
+    - `encoded`: of one observation, as `flow_policy(policy).prepare(observation).encoded` has it.
+    """
+    values = encoded["past_key_values"][:, 1].astype(jnp.float32)
+    mask = encoded["prefix_pad_masks"].astype(jnp.float32)
+    # (layer, head, token, size), and a mask of tokens.
+    pooled = jnp.einsum("lhts,t->lhs", values, mask) / jnp.maximum(mask.sum(), 1)
+    return pooled.reshape(-1)
+
+
+def _with_features(observation: dict[str, Any], encoded: dict[str, Any]) -> dict[str, Any]:
+    return {**observation, "features": pooled_features(encoded)}
 
 
 def check_flow_policy(policy: Any) -> None:

@@ -2,6 +2,7 @@
 
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
+import dataclasses
 import functools
 
 import gymnasium
@@ -15,9 +16,11 @@ pytest.importorskip("lerobot")
 import torch
 
 import flowguide as fg
-from flowguide.evaluate import Agent, evaluate
+from flowguide._rollout import environments
+from flowguide.data import Windows
+from flowguide.evaluate import Agent, evaluate, rollouts
 
-from .policies import ACTION, CHUNK, processors, smolvla
+from .policies import ACTION, batch, CHUNK, processors, smolvla
 
 
 class Reach(gymnasium.Env):
@@ -138,6 +141,69 @@ def test_the_identity_is_the_weights():
     assert Agent(fg.lerobot.flow_policy(policy, num_steps=4), asked).model == before
     other = smolvla(seed=1)
     assert Agent(fg.lerobot.flow_policy(other, num_steps=4), asked).model != before
+    # And not the object, nor the process, that they are in.
+    one, same = (
+        Agent(fg.lerobot.flow_policy(smolvla(), backend="torchax"), asked).model for _ in range(2)
+    )
+    assert one == same != before
+
+
+def test_rollouts_are_in_the_policys_units_and_a_critic_learns_from_them():
+    _, flow, *_ = parts()
+    names = ["observation.state", "observation.image"]
+    data, episodes = rollouts(Agent(flow), make_env, range(3), keep=names, num_envs=1, replan=4)
+    assert data.observations["observation.image"].shape == (3 * 13, 3, 64, 64)
+    assert data.actions.shape == (3 * 13, 6) and data.num_episodes == len(episodes) == 3
+    # The first chunk, from the noise that an evaluation has there.
+    env = make_env()
+    observation, _ = environments.reset(env, 0)
+    np.testing.assert_allclose(data.observations["observation.state"][0], observation[names[0]])
+    data = dataclasses.replace(data, actions=data.actions[:, :ACTION])
+    windows = Windows(data, 4, 0.9, returns="success_to_go", every=4)
+    assert windows.at(windows.starts[0]).action.shape == (4, ACTION)
+
+
+def test_a_critic_can_read_the_policys_own_features():
+    policy = smolvla()
+    flow = fg.lerobot.flow_policy(policy, num_steps=4, features=True)
+    seen = jax.tree.map(lambda x: x[0], fg.lerobot.observations(batch()))
+    prepared = flow.prepare(seen)
+    features = prepared.observation["features"]
+    # Four layers with one key-value head of 32.
+    assert features.shape == (4 * 32,)
+    values = np.asarray(prepared.encoded["past_key_values"])[:, 1]
+    mask = np.asarray(prepared.encoded["prefix_pad_masks"])
+    np.testing.assert_allclose(
+        features, values[:, :, mask].mean(2).reshape(-1), atol=1e-5, rtol=1e-4
+    )
+
+    def reads(observation, action):
+        return jnp.sum(action[0]) * observation["features"][3]
+
+    asked = fg.lerobot.critic(policy, reads, horizon=2)
+    noise = jax.random.normal(jax.random.key(0), flow.noise_shape)
+    moved = fg.guide(flow, asked, "qgf", weight=0.5).from_noise(noise, seen)
+    moved = moved - flow.from_noise(noise, seen)
+    sign = np.sign(float(features[3]))
+    assert np.all(sign * np.asarray(moved)[0, :ACTION] > 0)
+
+
+def test_a_critic_is_asked_about_the_actions_that_are_played():
+    policy = smolvla()
+    shapes = []
+
+    def reads(observation, action):
+        shapes.append(action.shape)
+        return jnp.sum(action)
+
+    seen = jax.tree.map(lambda x: x[0], fg.lerobot.observations(batch()))
+    fg.lerobot.critic(policy, reads, horizon=3)(seen, jnp.ones((CHUNK, 6)))
+    assert shapes == [(3, ACTION)]
+    guided = fg.lerobot.guide(policy, reads, "best_of_n", n=2, critic_horizon=5)
+    guided.predict_action_chunk(batch())
+    assert shapes[-1] == (5, ACTION)
+    with pytest.raises(ValueError, match="horizon is 9, and a chunk of this policy has 8 actions"):
+        fg.lerobot.critic(policy, reads, horizon=9)
 
 
 def test_another_robot_is_named():

@@ -1,5 +1,7 @@
 """An encoder is asked once for an action, whatever is done with what it says."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -166,7 +168,51 @@ def test_what_is_prepared_is_taken_in_place_of_the_observation(key):
         np.testing.assert_allclose(action, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_critics_can_see_what_the_encoder_saw(key, name):
+    """`observe` gives critics the first half from the encoder; without it they are given it."""
+    policy, critic, guidance = ready(name, key, weight=0.3, num_steps=3)
+    seen = observation(key)
+
+    def observe(given, encoded):
+        assert given.shape == (OBSERVATION_SIZE,) and encoded.shape == (OBSERVATION_SIZE,)
+        return {"features": encoded}
+
+    def reads_features(critic):
+        def asked(observation, action):
+            if isinstance(observation, tuple):
+                observation, t = observation
+                return critic((observation["features"], t), action)
+            return critic(observation["features"], action)
+
+        return asked
+
+    if name == "robust_q":
+        looking = fg.NoiseConditionedCritic(reads_features(critic.critic))
+    elif name == "guided_action_flow":
+        looking = fg.Ensemble([reads_features(m) for m in mlp_critic(key, stacked=False).critics])
+        critic = fg.Ensemble(mlp_critic(key, stacked=False).critics)
+    else:
+        looking = None if critic is None else reads_features(critic)
+    expected = fg.guide(policy, critic, guidance)
+    observed = dataclasses.replace(policy, observe=observe)
+    guided = fg.guide(observed, looking, guidance)
+    noise = jr.normal(key, guided.noise_shape)
+    np.testing.assert_allclose(
+        guided.from_noise(noise, seen), expected.from_noise(noise, seen), atol=1e-5
+    )
+    if (
+        looking is not None
+        and critic is not None
+        and name not in ("guided_action_flow", "robust_q")
+    ):
+        unit = fg.weight_unit(observed, looking, seen[None])
+        np.testing.assert_allclose(unit, fg.weight_unit(policy, critic, seen[None]), rtol=1e-4)
+
+
 def test_what_is_no_encoder_is_refused(key):
     message = "encode must be a callable of the observation, got 3"
     with without_typechecker(), pytest.raises(ValueError, match=message):
         mlp_policy(key, encode=3)
+    with without_typechecker(), pytest.raises(ValueError, match="observe must be a callable"):
+        mlp_policy(key, observe=3)
