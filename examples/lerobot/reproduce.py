@@ -13,13 +13,14 @@ Whatever is in the folder already is not done again.
 import dataclasses
 import functools
 import os
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 # One thread for each process: worker processes share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Read where MuJoCo is imported first.
+os.environ.setdefault("MUJOCO_GL", "egl")
 
 import jax
 import numpy as np
@@ -27,18 +28,16 @@ import torch
 import tyro
 
 import flowguide as fg
-from flowguide import nn, train
-from flowguide.data import Dataset, from_arrays, split_episodes, Windows
-from flowguide.evaluate import Agent, evaluate, Pool, rollouts
-from flowguide.results import compare, Condition, Episode, read_episodes, summarise, write_episodes
+from flowguide.data import from_arrays
+from flowguide.evaluate import Agent, rollouts
 
+from .arms import Evaluation
 from .clone import clone, load_policy, make_environment, PLAY
+from .critics import IMAGE, learn, look
 from .simulator import ACTION, demonstrate, Demonstrations
 
-# What the critic sees: all that the simulator tells.
-STATE = "observation.environment_state"
-DISCOUNT = 0.97
 VALIDATION_SEED, TEST_SEED = 1_000_000, 2_000_000
+STATE = "observation.environment_state"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +77,9 @@ class Settings:
 
     rollouts: int = 300
     """Episodes that critics learn from; a sixth of them are held back."""
+
+    critics_see: Literal["state", "features"] = "state"
+    """All that the simulator tells, or what the policy itself makes of image and instruction."""
 
     critic_seeds: tuple[int, ...] = (0, 1, 2)
     """Of the critics' training. Each plays all test episodes."""
@@ -127,36 +129,45 @@ def run_task(name: str, task: Task, settings: Settings, folder: Path) -> None:
         demonstrations = Demonstrations(**shown)
         clone({name: demonstrations}, folder / "policy", steps=task.updates, say=say)
     policy, *_ = load_policy(folder / "policy")
-    flow = fg.lerobot.flow_policy(policy, backend="torchax")
+    with_features = settings.critics_see == "features"
+    flow = fg.lerobot.flow_policy(policy, backend="torchax", features=with_features)
     make = functools.partial(
         make_environment, folder / "policy", name, task.max_steps, task.image_every
     )
 
     def play() -> dict[str, np.ndarray]:
+        seeds = range(settings.rollouts)
         played = rollouts(
-            Agent(flow), make, range(settings.rollouts), keep=[STATE], replan=PLAY, success_at="any"
-        )
-        data = played.dataset
-        return {
-            "observations": np.asarray(data.observations[STATE]),
-            "actions": np.asarray(data.actions[:, :ACTION]),
-            "rewards": np.asarray(data.rewards),
-            "masks": np.asarray(data.masks),
-            "ends": np.asarray(data.ends),
-            "successes": np.asarray(data.solved),
+            Agent(flow), make, seeds, keep=_compact, replan=PLAY, success_at="any"
+        ).dataset
+        seen = {name: np.asarray(x) for name, x in played.observations.items()}
+        return seen | {
+            "actions": np.asarray(played.actions[:, :ACTION]),
+            "rewards": np.asarray(played.rewards),
+            "masks": np.asarray(played.masks),
+            "ends": np.asarray(played.ends),
+            "successes": np.asarray(played.solved),
         }
 
     arrays = _kept(folder / "rollouts.npz", play)
-    data = from_arrays({STATE: arrays.pop("observations")}, **arrays, low=-np.inf, high=np.inf)
+    seen = {name: arrays.pop(name) for name in list(arrays) if name.startswith("observation")}
+    data = from_arrays({STATE: seen[STATE]}, **arrays, low=-np.inf, high=np.inf)
     say(f"{int(data.solved.sum())} of {data.num_episodes} rollouts successful")
+    folder = folder / settings.critics_see
+    if with_features:
+        features = _kept(folder / "features.npz", lambda: look(flow, seen, data))
+        data = dataclasses.replace(data, observations=jax.device_put(features))
+    # A policy looks where it chooses a chunk: elsewhere it has no features.
+    every = PLAY if with_features else 1
     agents = {}
     for seed in settings.critic_seeds:
-        critic = _critic(data, seed, folder / f"critic{seed}", say)
+        critic = learn(data, seed, every, folder / f"critic{seed}", say)
         asked = fg.lerobot.critic(policy, critic, horizon=PLAY)
         agents[seed] = Agent(flow, asked, train_seed=seed)
     evaluation = Evaluation(agents, make, folder, say)
-    best = evaluation.choose(settings)
-    evaluation.test(best, settings)
+    seeds = range(VALIDATION_SEED, VALIDATION_SEED + settings.validation_episodes)
+    best = evaluation.choose(settings.kappas, settings.betas, seeds)
+    evaluation.test(best, range(TEST_SEED, TEST_SEED + settings.test_episodes))
 
 
 def _demonstrate(name: str, task: Task) -> dict[str, np.ndarray]:
@@ -171,150 +182,9 @@ def _demonstrate(name: str, task: Task) -> dict[str, np.ndarray]:
     return shown._asdict()
 
 
-def _critic(data: Dataset, seed: int, folder: Path, say: Callable[[str], Any]) -> Any:
-    """A critic of the policy's own success to go, and how well it is calibrated."""
-    learn, held_back = split_episodes(data, 1 / 6, seed=seed)
-    windows, validation = (
-        Windows(each, PLAY, DISCOUNT, returns="success_to_go") for each in (learn, held_back)
-    )
-    if not (folder / "model.safetensors").exists():
-        encode = nn.Standardise(learn.observations)
-
-        def make_critic(key):
-            members = nn.critic_ensemble(4, encode.size, (PLAY, ACTION), (256, 256), key=key)
-            return fg.EncodedCritic(members, encode)
-
-        learner = train.ReturnRegression(make_critic)
-        state = train.train(
-            learner,
-            windows,
-            steps=4000,
-            key=jax.random.key(seed),
-            log_every=250,
-            validation=validation,
-            keep_best=["loss"],
-        )
-        critic = state.result(learner)
-        fg.save(folder, None, critic)
-        say(f"critic {seed}: the best of 4,000 updates is {int(state.best['loss'].step):,}")
-    _, critic = fg.load(folder)
-    calibration = fg.diagnose.critic_calibration(critic, validation)
-    say(f"critic {seed} on held-back episodes:\n{calibration}")
-    return critic
-
-
-class Evaluation:
-    """Episodes of one policy with several critics, kept in files."""
-
-    def __init__(
-        self,
-        agents: Mapping[int, Agent],
-        make: Callable[[], Any],
-        folder: Path,
-        say: Callable[[str], Any],
-    ):
-        self.agents, self.make, self.folder, self.say = agents, make, folder, say
-
-    def choose(self, settings: Settings) -> dict[str, Any]:
-        """The best weight of each method in the validation episodes of the first critic."""
-        methods = {
-            "qgf": {f"kappa {k:g}": fg.qgf(weight=fg.Kappa(k)) for k in settings.kappas},
-            "gaf": {f"beta {b:g}": gated(b) for b in settings.betas},
-            "gaf, no gate": {f"beta {b:g}": ungated(b) for b in settings.betas},
-        }
-        candidates = {
-            f"{method}, {weight}": guidance
-            for method, several in methods.items()
-            for weight, guidance in several.items()
-        }
-        first = dict([next(iter(self.agents.items()))])
-        seeds = range(VALIDATION_SEED, VALIDATION_SEED + settings.validation_episodes)
-        played = self._play("validation.jsonl", first, {"unguided": None, **candidates}, seeds)
-        solved = {c.label: success.rate for c, success in summarise(played).items()}
-        best = {}
-        for method, several in methods.items():
-            labels = {weight: f"{method}, {weight}" for weight in several}
-            weight = max(several, key=lambda weight: solved[labels[weight]])
-            best[f"{method}, {weight}"] = several[weight]
-        self.say("in validation: " + "; ".join(f"{k} {v:.2f}" for k, v in solved.items()))
-        return best
-
-    def test(self, best: Mapping[str, Any], settings: Settings) -> None:
-        """Plays the chosen ones and those without a weight, and prints how they compare."""
-        (label, tuned), *_ = best.items()
-        arms = {
-            "qgf, default": fg.qgf(),
-            **best,
-            "best of 4": fg.best_of_n(4),
-            "best of 16": fg.best_of_n(16),
-            f"{label}, best of 4": [tuned, fg.best_of_n(4)],
-        }
-        seeds = range(TEST_SEED, TEST_SEED + settings.test_episodes)
-        # Without guidance no critic is asked: one of them plays for all.
-        number, agent = next(iter(self.agents.items()))
-        unguided = self._play("unguided.jsonl", {number: agent}, {"unguided": None}, seeds)
-        played = self._play("test.jsonl", self.agents, arms, seeds)
-        for seed in self.agents:
-            played += [dataclasses.replace(e, train_seed=seed) for e in unguided]
-        table = as_table(played)
-        (self.folder / "table.md").write_text(table)
-        self.say(f"{len(seeds)} episodes with each of {len(self.agents)} critics\n{table}")
-
-    def _play(
-        self,
-        file: str,
-        agents: Mapping[int, Agent],
-        guidances: Mapping[str, Any],
-        seeds: range,
-    ) -> list[Episode]:
-        path = self.folder / file
-        episodes = read_episodes(path)
-        for label, guidance in guidances.items():
-            with Pool() as pool:
-                episodes += evaluate(
-                    list(agents.values()),
-                    self.make,
-                    {label: guidance},
-                    seeds,
-                    replan=PLAY,
-                    success_at="any",
-                    finished=[e for e in episodes if e.condition.label == label],
-                    pool=pool,
-                )
-            write_episodes(path, episodes)
-        return episodes
-
-
-def gated(beta: float) -> Any:
-    """Guided Action Flow as its published code has it: the gate is at least 0.1."""
-    return fg.guided_action_flow(beta, scale=20.0, floor=0.1)
-
-
-def ungated(beta: float) -> Any:
-    """The same without the gate."""
-    return fg.guided_action_flow(beta, scale=0.0)
-
-
-def as_table(episodes: list[Episode]) -> str:
-    """A row for each arm: success, and what it gains on the unguided policy."""
-    rows = compare(episodes, Condition())
-    lines = [
-        "| | success | gained, lost | difference [95%] | milliseconds |",
-        "|---|---|---|---|---|",
-    ]
-    for row in rows:
-        success = row.success
-        assert success is not None
-        text = f"{success.rate:.3f} [{success.low:.3f}, {success.high:.3f}]"
-        cells = [row.condition.label, text, "", ""]
-        if row.difference is not None:
-            d = row.difference
-            cells[2:] = [
-                f"{row.gained}, {row.lost}",
-                f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]",
-            ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def _compact(observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """An observation with its image in bytes, from which LeRobot made it."""
+    return {**observation, IMAGE: np.round(observation[IMAGE] * 255).astype(np.uint8)}
 
 
 def _kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -331,5 +201,4 @@ def _kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="Constant.s. may be too high")
     main(tyro.cli(Settings, description=__doc__))

@@ -3,6 +3,7 @@
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
 import os
+import warnings
 from typing import Any, NamedTuple
 
 os.environ.setdefault("MUJOCO_GL", "egl")
@@ -83,6 +84,8 @@ class MetaWorld(gymnasium.Env):
         if self._renderer is None:
             self._env.model.vis.quality.shadowsize = 0
             self._renderer = mujoco.Renderer(self._env.model, IMAGE, IMAGE)
+        # MetaWorld's reset moves the goal, and leaves it to the next step to show it there.
+        mujoco.mj_kinematics(self._env.model, self._env.data)
         self._renderer.update_scene(self._env.data, camera="corner2")
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             self._renderer.scene.flags[flag] = 0
@@ -92,6 +95,7 @@ class MetaWorld(gymnasium.Env):
     def close(self) -> None:
         if self._renderer is not None:
             self._renderer.close()
+            self._renderer = None
 
     def _observation(self, state: np.ndarray) -> dict[str, np.ndarray]:
         if self._image_every and self._steps % self._image_every == 0:
@@ -150,7 +154,10 @@ def demonstrate(
         while not (success or is_late):
             fresh = rng.standard_normal(3) * noise * np.sqrt(1 - keep**2)
             unsteady = keep * unsteady + fresh
-            action = np.array(expert.get_action(observation["environment_state"].astype(float)))
+            with warnings.catch_warnings():
+                # It asks for more than there is, and is clipped.
+                warnings.filterwarnings("ignore", message="Constant.s. may be too high")
+                action = np.array(expert.get_action(observation["environment_state"].astype(float)))
             action[:3] = np.clip(action[:3], -1, 1) + unsteady
             action = np.clip(action, -1, 1).astype(np.float32)
             steps.append({**observation, "actions": action})

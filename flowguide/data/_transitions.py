@@ -121,7 +121,7 @@ def _jumps(before: PyTree, after: PyTree, is_end: np.ndarray) -> np.ndarray:
 
     def is_same(before: np.ndarray, after: np.ndarray) -> np.ndarray:
         same = np.isclose(after[:-1], before[1:], rtol=1e-4, atol=1e-6)
-        return same.reshape(len(same), -1).all(axis=1)
+        return np.asarray(same.reshape(len(same), -1).all(axis=1))
 
     goes_on = np.ones(len(is_end) - 1, bool)
     for same in jax.tree.leaves(jax.tree.map(is_same, before, after)):

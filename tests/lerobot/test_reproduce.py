@@ -1,0 +1,95 @@
+"""The experiments on MetaWorld: the simulator, and a run of everything on a small scale."""
+
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lerobot")
+pytest.importorskip("metaworld")
+
+# MuJoCo reads it when it is imported first, which other tests have done by now.
+HAS_CAMERA = "MUJOCO_GL" in os.environ
+
+from examples.lerobot.simulator import demonstrate, MetaWorld
+from flowguide._rollout import environments
+
+
+def played(env, seed, actions):
+    observation, _ = environments.reset(env, seed)
+    seen = [observation]
+    for action in actions:
+        observation, *_ = env.step(action)
+        seen.append(observation)
+    return {name: np.stack([each[name] for each in seen]) for name in seen[0]}
+
+
+def check_follows_from_seed(image_every):
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (2, 20, 4)).astype(np.float32)
+    env, other = (MetaWorld("push-v3", 150, image_every) for _ in range(2))
+    expected = played(env, 3, actions[0])
+    # After another episode, with another simulation between.
+    played(env, 5, actions[1])
+    played(other, 7, actions[1])
+    found = played(env, 3, actions[0])
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    env.close()
+    other.close()
+    return expected
+
+
+def test_an_episode_follows_from_its_seed():
+    seen = check_follows_from_seed(0)
+    assert seen["agent_pos"].shape == (21, 39)
+    np.testing.assert_array_equal(seen["agent_pos"], seen["environment_state"])
+    assert np.all(seen["pixels"] == 127)
+
+
+@pytest.mark.skipif(not HAS_CAMERA, reason="MUJOCO_GL says with what to render")
+def test_images_follow_from_the_seed_and_are_as_old_as_they_may_be():
+    seen = check_follows_from_seed(8)
+    assert seen["agent_pos"].shape == (21, 4)
+    images = seen["pixels"]
+    assert images.std() > 10
+    changes = np.any(images[1:] != images[:-1], axis=(1, 2, 3))
+    assert np.flatnonzero(changes).tolist() == [7, 15]
+
+
+def test_demonstrations_succeed_and_follow_from_their_seed():
+    shown = demonstrate("reach-v3", 3, noise=0.1, seed=1, image_every=0)
+    again = demonstrate("reach-v3", 3, noise=0.1, seed=1, image_every=0)
+    np.testing.assert_array_equal(shown.actions, again.actions)
+    assert shown.tried >= 3 and len(np.unique(shown.last)) == 3
+    assert np.all(np.abs(shown.actions) <= 1)
+    # Each row's episode ends where the row that it names is its own last.
+    ends = np.unique(shown.last)
+    assert np.all(shown.last[ends] == ends) and ends[-1] == len(shown.actions) - 1
+
+
+def test_the_experiment_runs_and_goes_on_where_it_was(tmp_path):
+    command = [sys.executable, "-m", "examples.lerobot.reproduce", "--quick", "--out", tmp_path]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+
+    def run():
+        done = subprocess.run(
+            [str(part) for part in command], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    first = run()
+    assert "windows of 2 episodes: correlation" in first
+    folder = tmp_path / "quick" / "peg-insert-side-v3"
+    table = (folder / "state" / "table.md").read_text()
+    # Unguided, four with a weight, and two of the best of several.
+    assert len(table.splitlines()) == 2 + 8 and "| best of 16 |" in table
+    played = (folder / "state" / "test.jsonl").read_text()
+    second = run()
+    assert "update" not in second and "in validation" in second
+    assert (folder / "state" / "test.jsonl").read_text() == played
