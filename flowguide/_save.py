@@ -47,7 +47,8 @@ def save(
     - `folder`: made if missing.
     - `policy`: a `FlowPolicy` of flowguide's networks. Guidance is not saved: it is a line of code.
     - `critic`: a critic of flowguide's networks, an `Ensemble` of them, or such an ensemble in a
-        `NoiseConditionedCritic`; None if there is none.
+        `NoiseConditionedCritic` or an `EncodedCritic` with a `flowguide.nn.Standardise`; None if
+        there is none.
     - `observations`: some observations of the data, shape `(count, *observation)`, from which
         `flowguide.weight_unit` can be measured; a training run leaves 256.
 
@@ -63,6 +64,11 @@ def save(
     _check_arrays(dict(named_arrays(skeleton)), arrays, "What is to be saved")
     if observations is not None:
         arrays[OBSERVATIONS] = np.asarray(observations)
+        if arrays[OBSERVATIONS].dtype == object:
+            raise ValueError(
+                "observations must be one array, with a row for each observation, got "
+                f"{type(observations).__name__}: those in parts cannot be saved with a policy."
+            )
     header = {
         "format": FORMAT,
         "sha256": hash_of(dict(sorted(arrays.items()))),

@@ -48,6 +48,11 @@ def test_what_is_saved_is_loaded(tmp_path, key, action_shape, stacked):
     assert jnp.array_equal(loaded_policy.from_noise(noise, o), policy.from_noise(noise, o))
 
 
+def test_observations_in_parts_are_not_saved_with_a_policy(tmp_path, key):
+    with without_typechecker(), pytest.raises(ValueError, match="must be one array.*got dict"):
+        fg.save(tmp_path, mlp_policy(key), None, observations={"state": np.zeros((2, 3))})
+
+
 def test_a_single_critic_and_a_reversed_field(tmp_path, key):
     velocity = fg.reverse_time(nn.VelocityMLP(OBSERVATION_SIZE, (3,), HIDDEN, key=key))
     policy = fg.FlowPolicy(velocity, (3,))

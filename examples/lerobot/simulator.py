@@ -60,7 +60,7 @@ class MetaWorld(gymnasium.Env):
         self._env.seeded_rand_vec = True
         # Where LeRobot has this camera.
         self._env.model.cam_pos[2] = [0.75, 0.075, 0.7]
-        self._renderer: Any = None
+        self._renderers: dict[int, Any] = {}
         self._image = np.full((IMAGE, IMAGE, 3), 127, np.uint8)
         self._steps = 0
 
@@ -79,23 +79,23 @@ class MetaWorld(gymnasium.Env):
         is_late = self._steps >= self._max_steps
         return self._observation(state), float(reward), success, is_late, {"success": success}
 
-    def render(self) -> np.ndarray:
-        """The camera's image, shape `(64, 64, 3)`."""
-        if self._renderer is None:
+    def render(self, size: int = IMAGE) -> np.ndarray:
+        """The camera's image, shape `(size, size, 3)`."""
+        if size not in self._renderers:
             self._env.model.vis.quality.shadowsize = 0
-            self._renderer = mujoco.Renderer(self._env.model, IMAGE, IMAGE)
+            self._renderers[size] = mujoco.Renderer(self._env.model, size, size)
+        renderer = self._renderers[size]
         # MetaWorld's reset moves the goal, and leaves it to the next step to show it there.
         mujoco.mj_kinematics(self._env.model, self._env.data)
-        self._renderer.update_scene(self._env.data, camera="corner2")
+        renderer.update_scene(self._env.data, camera="corner2")
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-            self._renderer.scene.flags[flag] = 0
+            renderer.scene.flags[flag] = 0
         # This camera hangs upside down.
-        return np.flip(self._renderer.render(), (0, 1)).copy()
+        return np.flip(renderer.render(), (0, 1)).copy()
 
     def close(self) -> None:
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        while self._renderers:
+            self._renderers.popitem()[1].close()
 
     def _observation(self, state: np.ndarray) -> dict[str, np.ndarray]:
         if self._image_every and self._steps % self._image_every == 0:
