@@ -120,9 +120,18 @@ def _picture(rows: dict[str, list[tuple[np.ndarray, bool]]], i: int) -> np.ndarr
         solved = sum(success and i >= len(frames) - 1 for frames, success in row)
         text = f"{label}: {solved} of {len(row)} solved"
         ImageDraw.Draw(bar).text((6, 4), text, "black", font_size=14)
-        images = np.concatenate([frames[min(i, len(frames) - 1)] for frames, _ in row], axis=1)
-        parts += [np.asarray(bar), images]
+        images = [_framed(frames[min(i, len(frames) - 1)], i, frames, s) for frames, s in row]
+        parts += [np.asarray(bar), np.concatenate(images, axis=1)]
     return np.concatenate(parts)
+
+
+def _framed(picture: np.ndarray, i: int, frames: np.ndarray, success: bool) -> np.ndarray:
+    """A picture, in a green frame once its episode is solved."""
+    if not (success and i >= len(frames) - 1):
+        return picture
+    framed = Image.fromarray(picture)
+    ImageDraw.Draw(framed).rectangle((0, 0, SIZE - 1, SIZE - 1), outline="#00A060", width=4)
+    return np.asarray(framed)
 
 
 if __name__ == "__main__":

@@ -73,23 +73,27 @@ def test_demonstrations_succeed_and_follow_from_their_seed():
 
 
 def test_the_experiment_runs_and_goes_on_where_it_was(tmp_path):
-    command = [sys.executable, "-m", "examples.lerobot.reproduce", "--quick", "--out", tmp_path]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
 
-    def run():
-        done = subprocess.run(
-            [str(part) for part in command], capture_output=True, text=True, env=environment
-        )
+    def run(name, *arguments):
+        command = [sys.executable, "-m", f"examples.lerobot.{name}", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
-    first = run()
+    first = run("reproduce", "--quick", "--out", tmp_path)
     assert "windows of 2 episodes: correlation" in first
     folder = tmp_path / "quick" / "peg-insert-side-v3"
     table = (folder / "state" / "table.md").read_text()
     # Unguided, four with a weight, and two of the best of several.
     assert len(table.splitlines()) == 2 + 8 and "| best of 16 |" in table
     played = (folder / "state" / "test.jsonl").read_text()
-    second = run()
+    second = run("reproduce", "--quick", "--out", tmp_path)
     assert "update" not in second and "in validation" in second
     assert (folder / "state" / "test.jsonl").read_text() == played
+    run("draw", "--runs", tmp_path / "quick", "--out", tmp_path)
+    assert (tmp_path / "metaworld.png").read_bytes().startswith(b"\x89PNG")
+    if HAS_CAMERA:
+        said = run("film", "--runs", tmp_path / "quick", "--episodes", 1, "--out", tmp_path)
+        assert "unguided 0, qgf 0" in said
+        assert (tmp_path / "peg-insert-side-v3.mp4").stat().st_size > 1000
