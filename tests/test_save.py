@@ -2,6 +2,7 @@ import dataclasses
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -49,8 +50,9 @@ def test_what_is_saved_is_loaded(tmp_path, key, action_shape, stacked):
 
 
 def test_observations_in_parts_are_not_saved_with_a_policy(tmp_path, key):
+    parts: Any = {"state": np.zeros((2, 3))}
     with without_typechecker(), pytest.raises(ValueError, match="must be one array.*got dict"):
-        fg.save(tmp_path, mlp_policy(key), None, observations={"state": np.zeros((2, 3))})
+        fg.save(tmp_path, mlp_policy(key), None, observations=parts)
 
 
 def test_a_single_critic_and_a_reversed_field(tmp_path, key):

@@ -11,8 +11,9 @@ class EncodedCritic(CriticArithmetic):
     """A critic that is asked about `encode(observation)`, such as one vector for a dictionary.
 
     ```python
-    encode = flowguide.nn.Standardise(dataset.observations)
-    members = flowguide.nn.critic_ensemble(4, encode.size, (8, 4), key=key)
+    observations = {"state": jnp.ones((100, 3)), "image": jnp.ones((100, 8, 8))}  # the data's
+    encode = flowguide.nn.Standardise(observations)
+    members = flowguide.nn.critic_ensemble(4, encode.size, (8, 4), key=jax.random.key(0))
     critic = flowguide.EncodedCritic(members, encode)
     ```
 

@@ -104,10 +104,6 @@ class CriticCalibration:
 def critic_calibration(critic: Critic, windows: Windows, *, num_bins: int = 8) -> CriticCalibration:
     """Compares a critic's values with the returns that followed, on data that it has not seen.
 
-    ```python
-    print(flowguide.diagnose.critic_calibration(critic, validation))
-    ```
-
     **Arguments:**
 
     - `critic`: the critic.

@@ -51,9 +51,8 @@ def rollouts(
     """Plays episodes with a policy and keeps every step, such as for a critic of that policy.
 
     ```python
-    played = flowguide.evaluate.rollouts(agent, "Pendulum-v1", range(200))
-    train, validation = flowguide.data.split_episodes(played.dataset)
-    windows = flowguide.data.Windows(train, 8, 0.97, returns="success_to_go")
+    played = flowguide.evaluate.rollouts(agent, "Pendulum-v1", range(50))
+    windows = flowguide.data.Windows(played.dataset, 8, 0.99, returns="monte_carlo")
     ```
 
     Episodes are those of `flowguide.evaluate.evaluate`, with the same noise: two policies, or one

@@ -136,6 +136,7 @@ def test_examples_in_docstrings_run(as_a_reader, tmp_path):
     pendulum = flowguide.FlowPolicy(lambda t, a, o: -a, (1,), low=-2.0, high=2.0)
     known = {
         "flowguide": flowguide,
+        "jax": jax,
         "jnp": jnp,
         "policy": policy,
         "critic": critic,
