@@ -103,7 +103,7 @@ def main(settings: Settings) -> None:
     film = np.stack([_picture(rows, i) for i in range(longest)])
     settings.out.mkdir(parents=True, exist_ok=True)
     file = settings.out / f"{settings.task}.mp4"
-    imageio.imwrite(file, film, plugin="pyav", codec="libx264", fps=15)
+    imageio.imwrite(file, film, plugin="FFMPEG", codec="libx264", fps=15)
     print(f"Wrote {file}: {', '.join(f'{k} {sum(s for _, s in v)}' for k, v in rows.items())}.")
 
 
