@@ -13,7 +13,7 @@ import tyro
 from flowguide.plot import add_title, finish_axes, new_figure
 from flowguide.results import compare, Comparison, read_episodes
 
-SEEN = {"state": "critics see the state", "features": "critics see the policy's features"}
+SEEN = {"state": "critics see the state", "features": "critics see features"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,7 @@ def draw(panels: dict[str, list[Comparison]]) -> Any:
         axes.axvline(0, color="0.5", linewidth=1, linestyle="--")
         axes.set_yticks(range(len(arms)), [row.condition.label for row in arms], fontsize=8)
         axes.invert_yaxis()
+        axes.tick_params(labelbottom=True, labelsize=8)
         alone = next(row.success for row in rows if row.difference is None)
         assert alone is not None
         axes.set_title(f"{title}\nunguided {alone.rate:.2f}", fontsize=9)
