@@ -48,7 +48,9 @@ def learn(data: Dataset, seed: int, every: int, folder: Path, say: Callable[[str
         for each in (shown, held_back)
     )
     if not (folder / "model.safetensors").exists():
-        encode = nn.Standardise(shown.observations)
+        # Between two chunks there are no features, and their zeros are no data.
+        rows = slice(None) if every == 1 else np.asarray(windows.starts)[: len(windows)]
+        encode = nn.Standardise({name: x[rows] for name, x in shown.observations.items()})
 
         def make_critic(key):
             members = nn.critic_ensemble(4, encode.size, (PLAY, ACTION), (256, 256), key=key)
