@@ -38,7 +38,9 @@ CUBE = "cube-single-play-singletask-task1-v0"
 # What a page may tell a reader to do that is no part of this project.
 NOT_OURS = {"apt", "lerobot-eval", "mkdocs", "pip", "python3"}
 _SHORTENED = re.compile(r"<!-- in the tests: (.+) -->\s*$")
-_COMMAND = re.compile(r"`((?:python (?:examples|docs|benchmarks)/|flowguide )[^`]*)`")
+_COMMAND = re.compile(
+    r"`((?:python (?:-m examples\.|(?:examples|docs|benchmarks)/)|flowguide )[^`]*)`"
+)
 
 
 def run_python(example: Example) -> None:
@@ -77,7 +79,13 @@ def unchecked() -> Iterator[None]:
 def _check_command(command: str) -> None:
     head, *arguments = shlex.split(command, comments=True) or ["python3"]
     head = head.removeprefix(".venv/bin/")
-    if head == "python" and arguments[0] != "-m":
+    if head == "python" and arguments[0] == "-m" and arguments[1].startswith("examples."):
+        module = arguments[1]
+        assert (ROOT / f"{module.replace('.', '/')}.py").exists(), command
+        # LeRobot and MetaWorld are no packages of these tests.
+        with contextlib.suppress(ModuleNotFoundError):
+            tyro.cli(importlib.import_module(module).Settings, args=arguments[2:])
+    elif head == "python" and arguments[0] != "-m":
         tyro.cli(script(arguments[0]).Settings, args=arguments[1:])
     elif head == "flowguide":
         parse(arguments)
