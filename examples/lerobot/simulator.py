@@ -24,8 +24,8 @@ ACTION = 4
 class MetaWorld(gymnasium.Env):
     """A task of MetaWorld, named and observed as LeRobot does, ended by its first success.
 
-    LeRobot's own environment renders 480 x 480 pixels at each step, which takes a hundred times as
-    long as the step.
+    LeRobot's own environment renders 480 x 480 pixels at each step, which takes far longer than the
+    step.
 
     **Arguments:**
 

@@ -64,19 +64,22 @@ class Recorder:
         # Under its name only once it is whole: whoever kills a worker finds no half of a file.
         part = self.folder / f"{self._seed}-{os.getpid()}.part.npz"
         np.savez(part, **arrays)
-        os.replace(part, self.folder / f"{self._seed}.npz")
+        # An evaluation plays one episode again, to see whether it follows from its seed: where it
+        # does not, the first stays.
+        whole = self.folder / f"{self._seed}.npz"
+        if whole.exists():
+            part.unlink()
+        else:
+            os.replace(part, whole)
 
     def _kept(self, observation: Any) -> PyTree:
         # Environments may change their arrays in place.
         return jax.tree.map(np.array, self.keep(observation))
 
 
-def recorded(folder: Path, seed: int, structure: Any) -> dict[str, Any] | None:
-    """The arrays of an episode, of which `observations` is a pytree; None if there is none."""
-    file = folder / f"{seed}.npz"
-    if not file.exists():
-        return None
-    with np.load(file) as arrays:
+def recorded(folder: Path, seed: int, structure: Any) -> dict[str, Any]:
+    """The arrays of an episode that ended without an error, of which `observations` is a pytree."""
+    with np.load(folder / f"{seed}.npz") as arrays:
         leaves = [arrays[f"observation {i}"] for i in range(structure.num_leaves)]
         rest = {name: arrays[name] for name in arrays if not name.startswith("observation ")}
     return {"observations": jax.tree.unflatten(structure, leaves), **rest}

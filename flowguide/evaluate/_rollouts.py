@@ -105,9 +105,9 @@ def rollouts(
             pool=None,
             recorder=Recorder(folder, select),
         )
-        by_seed = {e.episode_seed: e for e in played if e.error is None}
+        whole = {e.episode_seed: e for e in played if e.error is None}
         structure = jax.tree.structure(example)
-        found = [recorded(folder, s, structure) for s in seeds if s in by_seed]
+        arrays = [recorded(folder, seed, structure) for seed in seeds if seed in whole]
     failed = [e.error for e in played if e.error is not None]
     if failed:
         warnings.warn(
@@ -115,7 +115,6 @@ def rollouts(
             f"The first: {failed[0]}",
             stacklevel=2,
         )
-    arrays = [each for each in found if each is not None]
     if not arrays:
         raise ValueError(f"No episode of {len(played)} was played to its end.")
     joined = jax.tree.map(lambda *rows: np.concatenate(rows), *arrays)
@@ -123,7 +122,7 @@ def rollouts(
     if np.any(successes != UNKNOWN):
         joined["successes"] = successes == 1
     dataset = from_arrays(**joined, low=-np.inf, high=np.inf)
-    return Rollouts(dataset, [by_seed[seed] for seed in seeds if seed in by_seed])
+    return Rollouts(dataset, [whole[seed] for seed in seeds if seed in whole])
 
 
 @dataclasses.dataclass(frozen=True)

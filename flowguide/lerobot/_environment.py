@@ -89,7 +89,7 @@ class ProcessedEnv(gymnasium.Wrapper):
 
 
 def _as_numpy(tensor: torch.Tensor) -> np.ndarray:
-    # Not by way of JAX, which takes as long as a step; but PyTorch's bfloat16 is unknown to NumPy.
+    # Not by way of JAX, once for each entry and step; but PyTorch's bfloat16 is unknown to NumPy.
     tensor = tensor.detach().cpu()
     return np.asarray(as_array(tensor)) if tensor.dtype is torch.bfloat16 else tensor.numpy()
 

@@ -1,5 +1,6 @@
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
@@ -67,15 +68,20 @@ def flow_policy(
         field = TorchaxVelocity(denoiser)
     else:
         raise ValueError(f'backend must be "callback" or "torchax", got {backend!r}.')
-    return FlowPolicy(
+    flow = FlowPolicy(
         reverse_time(field),
         (config.chunk_size, config.max_action_dim),
         num_steps=steps_of(config) if num_steps is None else num_steps,
         low=low,
         high=high,
         encode=encoder(denoiser.encode, **options),
-        observe=_with_features if features else None,
     )
+    return with_features(flow) if features else flow
+
+
+def with_features(flow: FlowPolicy) -> FlowPolicy:
+    """The policy, of which critics see the pooled features too."""
+    return dataclasses.replace(flow, observe=_add_features)
 
 
 def pooled_features(encoded: dict[str, Any]) -> Float[Array, " size"]:
@@ -95,7 +101,7 @@ def pooled_features(encoded: dict[str, Any]) -> Float[Array, " size"]:
     return pooled.reshape(-1)
 
 
-def _with_features(observation: dict[str, Any], encoded: dict[str, Any]) -> dict[str, Any]:
+def _add_features(observation: dict[str, Any], encoded: dict[str, Any]) -> dict[str, Any]:
     return {**observation, "features": pooled_features(encoded)}
 
 

@@ -19,7 +19,7 @@ from .._replace import changed_flows
 from .._weight import RealTimeWeight
 from ._critic import critic as critic_of
 from ._denoiser import is_guided, REPLACED, shallow_copy
-from ._flow_policy import flow_policy
+from ._flow_policy import flow_policy, with_features
 from ._observations import as_array, observations
 
 P = TypeVar("P")
@@ -30,6 +30,7 @@ def guide(
     critic: Any,
     method: Any = "qgf",
     *,
+    critic_features: bool = False,
     critic_horizon: int | None = None,
     critic_units: str = "policy",
     preprocessor: Any = None,
@@ -56,6 +57,8 @@ def guide(
     - `critic`: `critic(observation, action) -> scalar`; see `flowguide.lerobot.critic`. None for
         methods that ask none.
     - `method`: as for `flowguide.guide`: a name, a guidance, or a sequence of them.
+    - `critic_features`: whether the critic sees the policy's own features, as the observation's
+        entry `"features"`; see `flowguide.lerobot.flow_policy`.
     - `critic_horizon`: how many actions of a chunk the critic is asked about; None for all.
     - `critic_units`: `"policy"`, normalised, or `"environment"`, for which the processors are
         needed.
@@ -76,6 +79,8 @@ def guide(
     """
     given: Any = policy
     below = given.flow_policy if is_guided(given) else flow_policy(given, backend=backend)
+    if critic_features:
+        below = changed_flows(below, with_features)
     if critic is not None:
         critic = critic_of(
             policy,

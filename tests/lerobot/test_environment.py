@@ -186,6 +186,17 @@ def test_a_critic_can_read_the_policys_own_features():
     moved = moved - flow.from_noise(noise, seen)
     sign = np.sign(float(features[3]))
     assert np.all(sign * np.asarray(moved)[0, :ACTION] > 0)
+    # The drop-in policy with the same critic, and around one that is guided already.
+    drop_in = fg.lerobot.guide(
+        policy, reads, "qgf", weight=0.5, critic_features=True, critic_horizon=2
+    )
+    once = fg.guide(fg.lerobot.flow_policy(policy, features=True), asked, "qgf", weight=0.5)
+    np.testing.assert_allclose(
+        drop_in.flow_policy.from_noise(noise, seen), once.from_noise(noise, seen), atol=1e-6
+    )
+    plain = fg.lerobot.guide(policy, lambda o, a: jnp.sum(a), "qgf", weight=0.1)
+    again = fg.lerobot.guide(plain, reads, "best_of_n", n=2, critic_features=True)
+    assert again.predict_action_chunk(batch()).shape == (2, CHUNK, ACTION)
 
 
 def test_a_critic_is_asked_about_the_actions_that_are_played():

@@ -18,6 +18,7 @@ class FlowguideConfig(PreTrainedConfig):
     - `method`: as for `flowguide.guide`.
     - `weight`: None for the method's default.
     - `options`: what else the method takes.
+    - `critic_features`: whether the critic sees the policy's own features.
     - `critic_horizon`: how many actions of a chunk the critic is asked about; None for all.
     - `critic_units`: `policy` or `environment`.
     """
@@ -27,6 +28,7 @@ class FlowguideConfig(PreTrainedConfig):
     method: str = "qgf"
     weight: float | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    critic_features: bool = False
     critic_horizon: int | None = None
     critic_units: str = "policy"
 

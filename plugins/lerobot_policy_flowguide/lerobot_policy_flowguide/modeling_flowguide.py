@@ -35,6 +35,7 @@ class FlowguidePolicy(PreTrainedPolicy):
             policy.eval(),
             pkgutil.resolve_name(config.critic) if config.critic else None,
             config.method,
+            critic_features=config.critic_features,
             critic_horizon=config.critic_horizon,
             critic_units=config.critic_units,
             preprocessor=preprocessor,
