@@ -142,6 +142,7 @@ def run_task(name: str, task: Task, settings: Settings, folder: Path) -> None:
         ).dataset
         seen = {name: np.asarray(x) for name, x in played.observations.items()}
         return seen | {
+            "asked": np.array(settings.rollouts),
             "actions": np.asarray(played.actions[:, :ACTION]),
             "rewards": np.asarray(played.rewards),
             "masks": np.asarray(played.masks),
@@ -151,7 +152,13 @@ def run_task(name: str, task: Task, settings: Settings, folder: Path) -> None:
 
     arrays = _kept(folder / "rollouts.npz", play)
     seen = {name: arrays.pop(name) for name in list(arrays) if name.startswith("observation")}
+    asked = int(arrays.pop("asked"))
     data = from_arrays({STATE: seen[STATE]}, **arrays, low=-np.inf, high=np.inf)
+    if asked != settings.rollouts:
+        raise ValueError(
+            f"{folder} has the critics of {asked} rollouts, and --rollouts is {settings.rollouts}: "
+            "choose another --out."
+        )
     say(f"{int(data.solved.sum())} of {data.num_episodes} rollouts successful")
     folder = folder / settings.critics_see
     if with_features:

@@ -85,8 +85,8 @@ def test_the_experiment_runs_and_goes_on_where_it_was(tmp_path):
     assert "windows of 2 episodes: correlation" in first
     folder = tmp_path / "quick" / "peg-insert-side-v3"
     table = (folder / "state" / "table.md").read_text()
-    # Unguided, four with a weight, and two of the best of several.
-    assert len(table.splitlines()) == 2 + 8 and "| best of 16 |" in table
+    # Unguided, four with a weight, and three of the best of several, against three of them.
+    assert len(table.splitlines()) == 3 * (2 + 8) + 2 and "| best of 16 |" in table
     played = (folder / "state" / "test.jsonl").read_text()
     second = run("reproduce", "--quick", "--out", tmp_path)
     assert "update" not in second and "in validation" in second
