@@ -15,16 +15,18 @@ from .clone import PLAY
 
 
 class Evaluation:
-    """Episodes of one policy with several critics, kept in files."""
+    """Episodes of one policy, in tasks by turns, with several critics, kept in files."""
 
     def __init__(
         self,
         agents: Mapping[int, Agent],
         make: Callable[[], Any],
         folder: Path,
+        tasks: Sequence[str],
         say: Callable[[str], Any],
     ):
         self.agents, self.make, self.folder, self.say = agents, make, folder, say
+        self.tasks = tasks
 
     def choose(
         self, kappas: Sequence[float], betas: Sequence[float], seeds: range
@@ -70,6 +72,8 @@ class Evaluation:
         # Of the unguided policy, of the one without the gate, and of what costs about as much.
         ungated_label = next(each for each in best if each.startswith("gaf, no gate"))
         tables = [as_table(played, each) for each in ("unguided", ungated_label, "best of 4")]
+        if len(self.tasks) > 1:
+            tables.append(by_task(played, self.tasks))
         text = "\n".join(tables)
         (self.folder / "table.md").write_text(text)
         self.say(f"{len(seeds)} episodes with each of {len(self.agents)} critics\n{text}")
@@ -134,4 +138,17 @@ def as_table(episodes: list[Episode], baseline: str) -> str:
             c = row.cost
             cells[4] = f"{c.velocities}, {c.critic_values}, {c.critic_gradients}"
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def by_task(episodes: list[Episode], tasks: Sequence[str]) -> str:
+    """A row for each arm, and its success in each of the tasks that seeds take by turns."""
+    columns = [
+        summarise([e for e in episodes if e.episode_seed % len(tasks) == i])
+        for i in range(len(tasks))
+    ]
+    lines = [f"| | {' | '.join(tasks)} |", "|---" * (len(tasks) + 1) + "|"]
+    for condition in columns[0]:
+        rates = [f"{column[condition].rate:.2f}" for column in columns]
+        lines.append(f"| {' | '.join([condition.label, *rates])} |")
     return "\n".join(lines) + "\n"

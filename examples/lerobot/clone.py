@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from lerobot.configs import PreTrainedConfig
-from lerobot.envs.metaworld import TASK_DESCRIPTIONS
 from lerobot.policies.factory import make_pre_post_processors
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_processors
 
 from flowguide.lerobot import ProcessedEnv
 
-from .simulator import ACTION, Demonstrations, MetaWorld
+from .demonstrate import Demonstrations
+from .simulator import make_tasks
 from .tiny_smolvla import make_policy, write_vlm
 
 CHUNK = 16
@@ -27,7 +27,7 @@ LEAST_STD = 1e-2
 
 
 def clone(
-    demonstrations: dict[str, Demonstrations],
+    demonstrations: Sequence[Demonstrations],
     folder: Path,
     *,
     steps: int,
@@ -40,33 +40,33 @@ def clone(
 
     **Arguments:**
 
-    - `demonstrations`: of one task or several, by their names.
+    - `demonstrations`: of one task or several.
     - `folder`: for the policy and its processors.
     - `steps`, `batch_size`, `learning_rate`: of AdamW, with a cosine schedule and a warm-up of a
         twentieth.
     - `seed`: of the network and the batches.
     - `say`: told the loss from time to time.
     """
-    several = list(demonstrations.values())
-    state, actions = (_joined(several, name) for name in ("agent_pos", "actions"))
-    images = _joined(several, "pixels")
-    offsets = np.cumsum([0, *(len(each.actions) for each in several)])
+    state, actions = (_joined(demonstrations, name) for name in ("agent_pos", "actions"))
+    images = _joined(demonstrations, "pixels")
+    offsets = np.cumsum([0, *(len(each.actions) for each in demonstrations)])
     last = torch.tensor(
-        np.concatenate([d.last + o for d, o in zip(several, offsets, strict=False)])
+        np.concatenate([d.last + o for d, o in zip(demonstrations, offsets, strict=False)])
     )
-    words = [TASK_DESCRIPTIONS[task] for task in demonstrations]
-    tasks = np.repeat(np.arange(len(several)), np.diff(offsets))
+    tasks = np.repeat(np.arange(len(demonstrations)), np.diff(offsets))
 
     folder.mkdir(parents=True, exist_ok=True)
     policy = make_policy(
         write_vlm(folder / "vlm"),
         state_size=state.shape[1],
-        action_size=ACTION,
+        action_size=actions.shape[1],
         chunk=CHUNK,
         play=PLAY,
         seed=seed,
         max_state_dim=max(state.shape[1], 8),
         max_action_dim=8,
+        # Then the instructions of all tasks have one length.
+        pad_language_to="longest" if len(demonstrations) == 1 else "max_length",
     )
     statistics = {"observation.state": _moments(state), "action": _moments(actions)}
     preprocessor, postprocessor = make_smolvla_pre_post_processors(policy.config, statistics)
@@ -89,7 +89,7 @@ def clone(
                 "observation.image": images[rows].permute(0, 3, 1, 2).float() / 255,
                 "action": actions[torch.minimum(window, end)],
                 "action_is_pad": window > end,
-                "task": [words[i] for i in tasks[rows.numpy()]],
+                "task": [demonstrations[i].instruction for i in tasks[rows.numpy()]],
             }
         )
         loss, _ = policy.forward(batch)
@@ -113,11 +113,13 @@ def load_policy(folder: Path) -> tuple[SmolVLAPolicy, Any, Any]:
     return policy, *make_pre_post_processors(policy.config, pretrained_path=str(folder))
 
 
-def make_environment(folder: Path, task: str, max_steps: int, image_every: int) -> ProcessedEnv:
-    """A task as the policy in a folder sees it: workers call this, and need no network."""
+def make_environment(
+    folder: Path, tasks: Sequence[str], max_steps: int, image_every: int
+) -> ProcessedEnv:
+    """Tasks as the policy in a folder sees them: workers call this, and need no network."""
     config = PreTrainedConfig.from_pretrained(folder)
     processors = make_pre_post_processors(config, pretrained_path=str(folder))
-    return ProcessedEnv(MetaWorld(task, max_steps, image_every), config, *processors)
+    return ProcessedEnv(make_tasks(tasks, max_steps, image_every), config, *processors)
 
 
 def _joined(several: Sequence[Demonstrations], name: str) -> torch.Tensor:

@@ -14,7 +14,6 @@ from flowguide import nn, train
 from flowguide.data import Dataset, split_episodes, Windows
 
 from .clone import PLAY
-from .simulator import ACTION
 
 IMAGE = "observation.image"
 DISCOUNT = 0.97
@@ -53,7 +52,9 @@ def learn(data: Dataset, seed: int, every: int, folder: Path, say: Callable[[str
         encode = nn.Standardise({name: x[rows] for name, x in shown.observations.items()})
 
         def make_critic(key):
-            members = nn.critic_ensemble(4, encode.size, (PLAY, ACTION), (256, 256), key=key)
+            members = nn.critic_ensemble(
+                4, encode.size, (PLAY, data.actions.shape[1]), (256, 256), key=key
+            )
             return fg.EncodedCritic(members, encode)
 
         learner = train.ReturnRegression(make_critic)

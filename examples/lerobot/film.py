@@ -30,7 +30,7 @@ from flowguide.evaluate import Agent, evaluate
 
 from .clone import load_policy, make_environment, PLAY
 from .reproduce import TASKS, TEST_SEED
-from .simulator import MetaWorld
+from .simulator import Several, Simulator
 
 SIZE, EVERY, BAR = 160, 3, 24
 
@@ -55,7 +55,7 @@ class Settings:
 class Filmed(gymnasium.Wrapper):
     """Keeps the pictures of each episode, in a file named after the state that it begins in."""
 
-    def __init__(self, env: MetaWorld, folder: Path):
+    def __init__(self, env: Simulator | Several, folder: Path):
         super().__init__(env)
         self._simulator, self._folder = env, folder
 
@@ -79,7 +79,8 @@ class Filmed(gymnasium.Wrapper):
 
 def make_filmed(policy: Path, task: str, frames: Path) -> gymnasium.Env:
     """The environment of an evaluation, with a film in it."""
-    env: Any = make_environment(policy, task, TASKS[task].max_steps, TASKS[task].image_every)
+    of = TASKS[task]
+    env: Any = make_environment(policy, of.parts or (task,), of.max_steps, of.image_every)
     env.env = Filmed(env.env, frames)
     return env
 

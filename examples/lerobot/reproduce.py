@@ -34,7 +34,8 @@ from flowguide.evaluate import Agent, rollouts
 from .arms import Evaluation
 from .clone import clone, load_policy, make_environment, PLAY
 from .critics import IMAGE, learn, look
-from .simulator import ACTION, demonstrate, Demonstrations
+from .demonstrate import demonstrate, Demonstrations
+from .simulator import make_task
 
 VALIDATION_SEED, TEST_SEED = 1_000_000, 2_000_000
 STATE = "observation.environment_state"
@@ -49,7 +50,9 @@ class Task:
     - `demonstrations`, `noise`: see `demonstrate`.
     - `updates`: of the policy.
     - `image_every`: 0 for a policy that sees the state and no image.
-    - `max_steps`: where an episode ends.
+    - `max_steps`: where an episode ends; demonstrations may take `demonstration_steps`.
+    - `rollouts`: episodes that critics learn from; a sixth of them are held back.
+    - `parts`: MetaWorld's tasks, where one policy does several, each with so many demonstrations.
     """
 
     demonstrations: int
@@ -57,11 +60,24 @@ class Task:
     updates: int
     image_every: int
     max_steps: int = 150
+    demonstration_steps: int = 200
+    rollouts: int = 300
+    parts: tuple[str, ...] = ()
 
 
+# What the first three are to do, only the instruction says, and so with the next two.
+SIX = (
+    "reach-v3",
+    "push-v3",
+    "pick-place-v3",
+    "window-open-v3",
+    "window-close-v3",
+    "drawer-open-v3",
+)
 TASKS = {
     "push-v3": Task(100, 0.15, 5000, PLAY),
     "peg-insert-side-v3": Task(25, 0.2, 3000, 0),
+    "six-tasks": Task(50, 0.15, 10_000, PLAY, rollouts=480, parts=SIX),
 }
 
 
@@ -73,13 +89,14 @@ class Settings:
     """Where demonstrations, policies, critics and episodes are kept."""
 
     tasks: tuple[str, ...] = tuple(TASKS)
-    """MetaWorld's."""
+    """MetaWorld's, and six-tasks, which one policy does."""
 
-    rollouts: int = 300
-    """Episodes that critics learn from; a sixth of them are held back."""
+    rollouts: int | None = None
+    """Episodes that critics learn from; None for 300, and for 480 of six-tasks."""
 
-    critics_see: Literal["state", "features"] = "state"
-    """All that the simulator tells, or what the policy itself makes of image and instruction."""
+    critics_see: Literal["state", "features", "state-at-chunks"] = "state"
+    """All that the simulator tells; what the policy itself makes of image and instruction, where it
+    chose a chunk; or the simulator's state where it did, which is as many windows."""
 
     critic_seeds: tuple[int, ...] = (0, 1, 2)
     """Of the critics' training. Each plays all test episodes."""
@@ -88,7 +105,7 @@ class Settings:
     """In which weights are chosen, with the first critic."""
 
     test_episodes: int = 100
-    """For each critic."""
+    """For each critic; rounded up to as many of each task, as in validation."""
 
     kappas: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0)
     """Weights of `qgf`, in units of the policy's own spread at the observation."""
@@ -117,33 +134,42 @@ def main(settings: Settings) -> None:
         task = TASKS[name]
         if settings.quick:
             task = dataclasses.replace(task, demonstrations=5, updates=100, max_steps=40)
+        if settings.rollouts is not None:
+            task = dataclasses.replace(task, rollouts=settings.rollouts)
         run_task(name, task, settings, settings.out / name)
 
 
 def run_task(name: str, task: Task, settings: Settings, folder: Path) -> None:
     """All stages of a task, each skipped where its file is."""
     say = functools.partial(print, f"{name}:", flush=True)
-    shown = _kept(folder / "demonstrations.npz", lambda: _demonstrate(name, task))
-    say(f"{int(shown['tried'])} scripted episodes, {len(np.unique(shown['last']))} successful")
+    parts = task.parts or (name,)
+    demonstrations = []
+    for part in parts:
+        file = folder / "demonstrations" / f"{part}.npz"
+        shown = Demonstrations(**_kept(file, functools.partial(_demonstrate, part, task)))
+        successful = len(np.unique(shown.last))
+        say(f"{int(shown.tried)} scripted episodes of {part}, {successful} successful")
+        demonstrations.append(shown._replace(instruction=str(shown.instruction)))
     if not (folder / "policy" / "model.safetensors").exists():
-        demonstrations = Demonstrations(**shown)
-        clone({name: demonstrations}, folder / "policy", steps=task.updates, say=say)
+        clone(demonstrations, folder / "policy", steps=task.updates, say=say)
     policy, *_ = load_policy(folder / "policy")
     with_features = settings.critics_see == "features"
     flow = fg.lerobot.flow_policy(policy, backend="torchax", features=with_features)
     make = functools.partial(
-        make_environment, folder / "policy", name, task.max_steps, task.image_every
+        make_environment, folder / "policy", parts, task.max_steps, task.image_every
     )
 
+    (size,) = policy.config.output_features["action"].shape
+
     def play() -> dict[str, np.ndarray]:
-        seeds = range(settings.rollouts)
+        seeds = range(task.rollouts)
         played = rollouts(
             Agent(flow), make, seeds, keep=_compact, replan=PLAY, success_at="any"
         ).dataset
         seen = {name: np.asarray(x) for name, x in played.observations.items()}
         return seen | {
-            "asked": np.array(settings.rollouts),
-            "actions": np.asarray(played.actions[:, :ACTION]),
+            "asked": np.array(task.rollouts),
+            "actions": np.asarray(played.actions[:, :size]),
             "rewards": np.asarray(played.rewards),
             "masks": np.asarray(played.masks),
             "ends": np.asarray(played.ends),
@@ -154,9 +180,9 @@ def run_task(name: str, task: Task, settings: Settings, folder: Path) -> None:
     seen = {name: arrays.pop(name) for name in list(arrays) if name.startswith("observation")}
     asked = int(arrays.pop("asked"))
     data = from_arrays({STATE: seen[STATE]}, **arrays, low=-np.inf, high=np.inf)
-    if asked != settings.rollouts:
+    if asked != task.rollouts:
         raise ValueError(
-            f"{folder} has the critics of {asked} rollouts, and --rollouts is {settings.rollouts}: "
+            f"{folder} has the critics of {asked} rollouts, and --rollouts is {task.rollouts}: "
             "choose another --out."
         )
     say(f"{int(data.solved.sum())} of {data.num_episodes} rollouts successful")
@@ -165,28 +191,28 @@ def run_task(name: str, task: Task, settings: Settings, folder: Path) -> None:
         features = _kept(folder / "features.npz", lambda: look(flow, seen, data))
         data = dataclasses.replace(data, observations=jax.device_put(features))
     # A policy looks where it chooses a chunk: elsewhere it has no features.
-    every = PLAY if with_features else 1
+    every = 1 if settings.critics_see == "state" else PLAY
     agents = {}
     for seed in settings.critic_seeds:
         critic = learn(data, seed, every, folder / f"critic{seed}", say)
         asked = fg.lerobot.critic(policy, critic, horizon=PLAY)
         agents[seed] = Agent(flow, asked, train_seed=seed)
-    evaluation = Evaluation(agents, make, folder, say)
-    seeds = range(VALIDATION_SEED, VALIDATION_SEED + settings.validation_episodes)
-    best = evaluation.choose(settings.kappas, settings.betas, seeds)
-    evaluation.test(best, range(TEST_SEED, TEST_SEED + settings.test_episodes))
+    evaluation = Evaluation(agents, make, folder, parts, say)
+    chosen_in, tested_in = (
+        range(first, first + -(-count // len(parts)) * len(parts))
+        for first, count in (
+            (VALIDATION_SEED, settings.validation_episodes),
+            (TEST_SEED, settings.test_episodes),
+        )
+    )
+    best = evaluation.choose(settings.kappas, settings.betas, chosen_in)
+    evaluation.test(best, tested_in)
 
 
 def _demonstrate(name: str, task: Task) -> dict[str, np.ndarray]:
-    shown = demonstrate(
-        name,
-        task.demonstrations,
-        noise=task.noise,
-        seed=0,
-        # A policy that looks once a chunk may begin one at any step.
-        image_every=min(task.image_every, 1),
-    )
-    return shown._asdict()
+    # A policy that looks once a chunk may begin one at any step.
+    env = make_task(name, task.demonstration_steps, min(task.image_every, 1))
+    return demonstrate(env, task.demonstrations, noise=task.noise, seed=0)._asdict()
 
 
 def _compact(observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,97 +1,105 @@
-"""MetaWorld's tasks as gymnasium environments with a camera, and scripted demonstrations."""
+"""Tasks of a simulator as gymnasium environments with a camera."""
 
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
-import os
-import warnings
-from typing import Any, NamedTuple
-
-os.environ.setdefault("MUJOCO_GL", "egl")
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import gymnasium
-import metaworld
 import mujoco
 import numpy as np
-from lerobot.envs.metaworld import TASK_DESCRIPTIONS
-from metaworld.policies import ENV_POLICY_MAP
 
 IMAGE = 64
-HAND = 4
-STATE = 39
-ACTION = 4
 
 
-class MetaWorld(gymnasium.Env):
-    """A task of MetaWorld, named and observed as LeRobot does, ended by its first success.
-
-    LeRobot's own environment renders 480 x 480 pixels at each step, which takes far longer than the
-    step.
+class Simulator(gymnasium.Env):
+    """One task with a camera, ended by its first success.
 
     **Arguments:**
 
-    - `task`: such as `"push-v3"`.
+    - `instruction`: what the policy is told.
+    - `hand`: how many of the state's first entries the robot has of itself.
+    - `state`, `action`: how many numbers they have.
     - `max_steps`: where an episode ends at the latest.
     - `image_every`: steps between two images: a camera may be slower than the controller, and a
         policy that plays chunks looks once a chunk. 0 for a grey image without rendering, and the
         whole state as the robot's.
 
-    Observations are `agent_pos`, shape `(4,)`, the hand and its opening; `pixels`,
-    shape `(64, 64, 3)`; and `environment_state`, shape `(39,)`, all that the simulator tells.
+    Observations are `agent_pos`, the hand; `pixels`, shape `(64, 64, 3)`; and `environment_state`,
+    all that the simulator tells.
     """
 
-    action_space = gymnasium.spaces.Box(-1.0, 1.0, (ACTION,), np.float32)
+    # Of MuJoCo's groups of shapes, those that are no picture.
+    hidden: tuple[int, ...] = ()
 
-    def __init__(self, task: str, max_steps: int = 150, image_every: int = 1):
-        self.task_description = TASK_DESCRIPTIONS[task]
+    def __init__(
+        self,
+        instruction: str,
+        *,
+        hand: int,
+        state: int,
+        action: int,
+        max_steps: int,
+        image_every: int,
+    ):
+        self.task_description = instruction
         self._max_steps, self._image_every = max_steps, image_every
-        self._size = HAND if image_every else STATE
+        self._hand = hand if image_every else state
+        self.action_space: Any = gymnasium.spaces.Box(-1.0, 1.0, (action,), np.float32)
         self.observation_space: Any = gymnasium.spaces.Dict(
             {
-                "agent_pos": gymnasium.spaces.Box(-np.inf, np.inf, (self._size,), np.float32),
-                "environment_state": gymnasium.spaces.Box(-np.inf, np.inf, (STATE,), np.float32),
+                "agent_pos": gymnasium.spaces.Box(-np.inf, np.inf, (self._hand,), np.float32),
+                "environment_state": gymnasium.spaces.Box(-np.inf, np.inf, (state,), np.float32),
                 "pixels": gymnasium.spaces.Box(0, 255, (IMAGE, IMAGE, 3), np.uint8),
             }
         )
-        made = metaworld.MT1(task, seed=0)
-        self._env = made.train_classes[task]()
-        self._env.set_task(made.train_tasks[0])
-        # Objects and goals are drawn at each reset, from the seed of that reset.
-        self._env._freeze_rand_vec = False
-        self._env.seeded_rand_vec = True
-        # Where LeRobot has this camera.
-        self._env.model.cam_pos[2] = [0.75, 0.075, 0.7]
         self._renderers: dict[int, Any] = {}
         self._image = np.full((IMAGE, IMAGE, 3), 127, np.uint8)
         self._steps = 0
 
+    @abc.abstractmethod
+    def start(self, seed: int) -> np.ndarray:
+        """Begins the episode of a seed, and tells its state."""
+
+    @abc.abstractmethod
+    def play(self, action: np.ndarray) -> tuple[np.ndarray, float, bool]:
+        """Plays an action: state, reward, and whether the task is solved."""
+
+    @abc.abstractmethod
+    def scene(self) -> tuple[Any, Any, str]:
+        """MuJoCo's model and data, and the name of the camera."""
+
+    @abc.abstractmethod
+    def expert(self) -> Callable[[np.ndarray], np.ndarray]:
+        """A scripted policy of one episode: from states to actions."""
+
     def reset(self, *, seed: int | None = None, options: Any = None):
         super().reset(seed=seed)
-        own_seed = int(self.np_random.integers(2**31))
-        self._env.seed(own_seed)
-        state, _ = self._env.reset(seed=own_seed)
+        state = self.start(int(self.np_random.integers(2**31)))
         self._steps = 0
         return self._observation(state), {"success": False}
 
     def step(self, action: np.ndarray):
-        state, reward, _, _, info = self._env.step(np.asarray(action, np.float64))
+        state, reward, success = self.play(np.asarray(action, np.float64))
         self._steps += 1
-        success = bool(info["success"])
         is_late = self._steps >= self._max_steps
-        return self._observation(state), float(reward), success, is_late, {"success": success}
+        return self._observation(state), reward, success, is_late, {"success": success}
 
     def render(self, size: int = IMAGE) -> np.ndarray:
         """The camera's image, shape `(size, size, 3)`."""
+        model, data, camera = self.scene()
         if size not in self._renderers:
-            self._env.model.vis.quality.shadowsize = 0
-            self._renderers[size] = mujoco.Renderer(self._env.model, size, size)
+            model.vis.quality.shadowsize = 0
+            self._renderers[size] = mujoco.Renderer(model, size, size)
         renderer = self._renderers[size]
-        # MetaWorld's reset moves the goal, and leaves it to the next step to show it there.
-        mujoco.mj_kinematics(self._env.model, self._env.data)
-        renderer.update_scene(self._env.data, camera="corner2")
+        seen = mujoco.MjvOption()
+        for group in self.hidden:
+            seen.geomgroup[group] = 0
+        renderer.update_scene(data, camera, seen)
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             renderer.scene.flags[flag] = 0
-        # This camera hangs upside down.
-        return np.flip(renderer.render(), (0, 1)).copy()
+        return renderer.render().copy()
 
     def close(self) -> None:
         while self._renderers:
@@ -102,71 +110,70 @@ class MetaWorld(gymnasium.Env):
             self._image = self.render()
         state = np.asarray(state, np.float32)
         return {
-            "agent_pos": state[: self._size],
+            "agent_pos": state[: self._hand],
             "environment_state": state,
             "pixels": self._image,
         }
 
 
-class Demonstrations(NamedTuple):
-    """Steps of successful episodes, one after the other.
-
-    **Attributes:**
-
-    - `agent_pos`, `environment_state`, `pixels`, `actions`: each with a row for a step.
-    - `last`: of each row, the last row of its episode.
-    - `tried`: how many episodes it took.
-    """
-
-    agent_pos: np.ndarray
-    environment_state: np.ndarray
-    pixels: np.ndarray
-    actions: np.ndarray
-    last: np.ndarray
-    tried: int
-
-
-def demonstrate(
-    task: str, count: int, *, noise: float, seed: int, image_every: int = 1, max_steps: int = 200
-) -> Demonstrations:
-    """Demonstrations of MetaWorld's scripted policy, with an unsteady hand.
+class Several(gymnasium.Env):
+    """Tasks of one simulator, of which an episode's seed says which: its remainder by their number.
 
     **Arguments:**
 
-    - `task`: as for `MetaWorld`.
-    - `count`: of successful episodes; those that fail are thrown away.
-    - `noise`: standard deviation of what is added to each action, in the units of the action. It
-        holds on for about ten steps, and is part of the action that is shown.
-    - `seed`: of episodes and noise.
-    - `image_every`, `max_steps`: as for `MetaWorld`.
+    - `tasks`: their environments.
+
+    Observations are theirs, and `environment_state` also says which task it is: a one for it, and
+    a zero for each other, behind the simulator's numbers.
     """
-    env, expert = MetaWorld(task, max_steps, image_every), ENV_POLICY_MAP[task]()
-    rng = np.random.default_rng(seed)
-    rows: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("actions", *env.observation_space.spaces)
-    }
-    lengths: list[int] = []
-    tried, keep = 0, 0.9
-    while len(lengths) < count:
-        observation, _ = env.reset(seed=int(rng.integers(2**31)))
-        tried += 1
-        unsteady, steps, success, is_late = np.zeros(3), [], False, False
-        while not (success or is_late):
-            fresh = rng.standard_normal(3) * noise * np.sqrt(1 - keep**2)
-            unsteady = keep * unsteady + fresh
-            with warnings.catch_warnings():
-                # It asks for more than there is, and is clipped.
-                warnings.filterwarnings("ignore", message="Constant.s. may be too high")
-                action = np.array(expert.get_action(observation["environment_state"].astype(float)))
-            action[:3] = np.clip(action[:3], -1, 1) + unsteady
-            action = np.clip(action, -1, 1).astype(np.float32)
-            steps.append({**observation, "actions": action})
-            observation, _, success, is_late, _ = env.step(action)
-        if success:
-            lengths.append(len(steps))
-            for name, values in rows.items():
-                values += [step[name] for step in steps]
-    env.close()
-    last = np.repeat(np.cumsum(lengths) - 1, lengths)
-    arrays = {name: np.stack(values) for name, values in rows.items()}
-    return Demonstrations(**arrays, last=last, tried=tried)
+
+    def __init__(self, tasks: Sequence[Simulator]):
+        self._envs, self._which = list(tasks), 0
+        self.action_space: Any = tasks[0].action_space
+        spaces = dict(tasks[0].observation_space.spaces)
+        size = spaces["environment_state"].shape[0] + len(self._envs)
+        spaces["environment_state"] = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        self.observation_space: Any = gymnasium.spaces.Dict(spaces)
+
+    @property
+    def task_description(self) -> str:
+        return self._envs[self._which].task_description
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        chosen = int(self.np_random.integers(2**31)) if seed is None else seed
+        self._which = chosen % len(self._envs)
+        observation, info = self._envs[self._which].reset(seed=chosen)
+        return self._with_task(observation), info
+
+    def step(self, action: np.ndarray):
+        observation, reward, success, is_late, info = self._envs[self._which].step(action)
+        return self._with_task(observation), reward, success, is_late, info
+
+    def render(self, size: int = IMAGE) -> np.ndarray:
+        """The image of the task that is played, shape `(size, size, 3)`."""
+        return self._envs[self._which].render(size)
+
+    def close(self) -> None:
+        for env in self._envs:
+            env.close()
+
+    def _with_task(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        which = np.eye(len(self._envs), dtype=np.float32)[self._which]
+        state = np.concatenate([observation["environment_state"], which])
+        return {**observation, "environment_state": state}
+
+
+def make_task(name: str, max_steps: int, image_every: int) -> Simulator:
+    """A task by its name: LIBERO's begin with the name of their suite, others are MetaWorld's."""
+    if name.startswith("libero_"):
+        from .libero import Libero as Task
+    else:
+        from .metaworld import MetaWorld as Task
+    return Task(name, max_steps, image_every)
+
+
+def make_tasks(names: Sequence[str], max_steps: int, image_every: int) -> Simulator | Several:
+    """One task's environment, or several tasks'."""
+    several = [make_task(name, max_steps, image_every) for name in names]
+    return several[0] if len(several) == 1 else Several(several)

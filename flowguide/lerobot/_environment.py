@@ -59,8 +59,8 @@ class ProcessedEnv(gymnasium.Wrapper):
         self.action_space = gymnasium.spaces.Box(
             -np.inf, np.inf, (config.max_action_dim,), np.float32
         )
-        example = self._processed(env.observation_space.sample())
-        self.observation_space = gymnasium.spaces.Dict(
+        example = self._unchecked(env.observation_space.sample())
+        self.observation_space: gymnasium.spaces.Dict = gymnasium.spaces.Dict(
             {name: _space_of(x) for name, x in example.items()}
         )
 
@@ -78,6 +78,17 @@ class ProcessedEnv(gymnasium.Wrapper):
         return self._processed(observation), reward, terminated, truncated, info
 
     def _processed(self, observation: Any) -> dict[str, np.ndarray]:
+        processed = self._unchecked(observation)
+        for name, x in processed.items():
+            if x.shape != (before := self.observation_space[name].shape):
+                raise ValueError(
+                    f"{name} has shape {x.shape}, and had {before} before: observations keep their "
+                    "shapes. If instructions of several lengths are the cause, make the processors "
+                    'with pad_language_to="max_length" in the configuration of a SmolVLA.'
+                )
+        return processed
+
+    def _unchecked(self, observation: Any) -> dict[str, np.ndarray]:
         batch = self._preprocessor({**self._observe(observation), "task": [self._instruction()]})
         return {name: _as_numpy(x[0]) for name, x in observed(batch).items()}
 

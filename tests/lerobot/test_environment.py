@@ -223,3 +223,17 @@ def test_another_robot_is_named():
     env.action_space = gymnasium.spaces.Box(-1, 1, (7,), np.float32)
     with pytest.raises(ValueError, match="actions have 3 numbers, and the environment takes Box"):
         fg.lerobot.ProcessedEnv(env, policy, preprocessor, postprocessor)
+
+
+def test_instructions_of_several_lengths_have_to_be_padded():
+    env = make_env()
+    env.unwrapped.task_description = "come to the middle, and be quick about it"
+    with pytest.raises(ValueError, match=r"language.*shape \(\d+,\).*pad_language_to"):
+        env.reset(seed=0)
+    policy = smolvla(pad_language_to="max_length")
+    padded = fg.lerobot.ProcessedEnv(Reach(), policy, *processors(policy))
+    tokens = "observation.language.tokens"
+    shapes = {padded.reset(seed=0)[0][tokens].shape}
+    padded.unwrapped.task_description = "come"
+    shapes.add(padded.reset(seed=0)[0][tokens].shape)
+    assert shapes == {(48,)}

@@ -15,7 +15,9 @@ pytest.importorskip("metaworld")
 # MuJoCo reads it when it is imported first, which other tests have done by now.
 HAS_CAMERA = "MUJOCO_GL" in os.environ
 
-from examples.lerobot.simulator import demonstrate, MetaWorld
+from examples.lerobot.demonstrate import demonstrate
+from examples.lerobot.metaworld import MetaWorld
+from examples.lerobot.simulator import make_tasks
 from flowguide._rollout import environments
 
 
@@ -61,9 +63,27 @@ def test_images_follow_from_the_seed_and_are_as_old_as_they_may_be():
     assert np.flatnonzero(changes).tolist() == [7, 15]
 
 
+def test_several_tasks_are_played_by_turns():
+    names = ("reach-v3", "window-open-v3", "window-close-v3")
+    several, alone = make_tasks(names, 150, 0), MetaWorld("window-close-v3", 150, 0)
+    action = np.full(4, 0.5, np.float32)
+    for seed in (3, 5):
+        observation, _ = several.reset(seed=seed)
+        which = np.eye(3)[seed % 3]
+        np.testing.assert_array_equal(observation["environment_state"][39:], which)
+        assert several.observation_space.contains(observation)
+    # The last is the task's own episode of that seed.
+    assert several.task_description == "Push and close a window"
+    expected, _ = alone.reset(seed=5)
+    for _ in range(3):
+        found = observation["environment_state"][:39]
+        np.testing.assert_array_equal(found, expected["environment_state"])
+        observation, expected = several.step(action)[0], alone.step(action)[0]
+
+
 def test_demonstrations_succeed_and_follow_from_their_seed():
-    shown = demonstrate("reach-v3", 3, noise=0.1, seed=1, image_every=0)
-    again = demonstrate("reach-v3", 3, noise=0.1, seed=1, image_every=0)
+    shown = demonstrate(MetaWorld("reach-v3", 200, 0), 3, noise=0.1, seed=1)
+    again = demonstrate(MetaWorld("reach-v3", 200, 0), 3, noise=0.1, seed=1)
     np.testing.assert_array_equal(shown.actions, again.actions)
     assert shown.tried >= 3 and len(np.unique(shown.last)) == 3
     assert np.all(np.abs(shown.actions) <= 1)
