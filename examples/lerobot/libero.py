@@ -54,6 +54,9 @@ class Libero(Simulator):
         self._object, self._basket = self._env.obj_of_interest
 
     def start(self, seed: int) -> np.ndarray:
+        # Of what an episode leaves behind, the one thing that a reset does not see to.
+        for robot in self._env.robots:
+            robot.gripper.current_action = np.zeros_like(robot.gripper.current_action)
         with _drawn_from(seed):
             observation = self._env.reset()
         for _ in range(SETTLE):
