@@ -2,9 +2,9 @@
 
 Formulas become MathML, which browsers draw by themselves. Names such as `flowguide.qgf`, and those
 of methods at the beginning of a table's row, become links to the reference, and files of docs/ to
-their pages. A picture opens in full size, and below it stands what it shows. `{help: train}`
-becomes what `flowguide train --help` prints; `{methods}` the table of `flowguide.CATALOGUE`, and
-`{methods: gradient}` the reference of one of its families.
+their pages. A picture opens in full size, and below it stands what it shows. A number and its
+interval stay in one line. `{help: train}` becomes what `flowguide train --help` prints; `{methods}`
+the table of `flowguide.CATALOGUE`, and `{methods: gradient}` the reference of one of its families.
 """
 
 import functools
@@ -26,6 +26,7 @@ _PAPER = re.compile(r"(.+) \(arXiv (\S+)\)")
 _NAME = re.compile(r"<code>(flowguide(?:\.\w+)+)</code>")
 _FILE = re.compile(r"<code>docs/(\w+)\.md</code>")
 _ROW = re.compile(r"(?<=<tr>\n<td>)<code>(\w+)</code>")
+_INTERVAL = re.compile(r"[+-]?\d+\.\d+ \[[^\[\]<>]*\d, [^\[\]<>]*\d\]")
 _PICTURE = re.compile(r'<img alt="([^"]+)" src="([^"]+)"[^>]*>')
 
 
@@ -38,6 +39,7 @@ def on_page_content(content: str, page: Any, **_: Any) -> str:
     content = _FILE.sub(rf'<a href="{top}\1.html">\g<0></a>', content)
     content = _NAME.sub(lambda match: _link(match, match[1]), _FORMULA.sub(_formula, content))
     content = _ROW.sub(lambda match: _link(match, f"flowguide.{match[1]}"), content)
+    content = _INTERVAL.sub(r'<span class="interval">\g<0></span>', content)
     return _PICTURE.sub(r'<a href="\2">\g<0></a><span class="caption">\1</span>', content)
 
 
