@@ -1,5 +1,7 @@
 """What is in a wheel and a source distribution: `.ci/light` builds and checks both."""
 
+import os
+import re
 import sys
 import tarfile
 import zipfile
@@ -7,6 +9,15 @@ from pathlib import Path
 
 # Bytes. The source has the pictures of the docs.
 LARGEST = {".whl": 1_000_000, ".gz": 10_000_000}
+
+
+def check_published(metadata: str) -> None:
+    """Whoever reads it elsewhere can follow every link."""
+    url = os.environ["FLOWGUIDE_REPO_URL"]
+    assert f"Project-URL: Repository, {url}" in metadata
+    links = re.findall(r"\]\(([^)]+)\)", metadata)
+    relative = [link for link in links if not link.startswith(("https://", "#"))]
+    assert len(links) > 20 and not relative, relative[:5]
 
 
 def main(files: list[str]) -> None:
@@ -18,6 +29,8 @@ def main(files: list[str]) -> None:
         if file.suffix == ".whl":
             with zipfile.ZipFile(file) as wheel:
                 names = {info.filename for info in wheel.infolist() if not info.is_dir()}
+                (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+                check_published(wheel.read(metadata).decode())
             foreign = {name for name in names if name.split("/")[0].split("-")[0] != "flowguide"}
             assert not foreign, f"{file.name} has {sorted(foreign)[:5]}"
             wanted = package | {f"flowguide/examples/ogbench/{plan}" for plan in plans}

@@ -32,7 +32,7 @@ from .clone import load_policy, make_environment, PLAY
 from .reproduce import TASKS, TEST_SEED
 from .simulator import Several, Simulator
 
-SIZE, EVERY, BAR = 160, 3, 24
+SIZE, EVERY, BAR, FPS = 160, 3, 24, 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Settings:
     """How many, side by side."""
 
     out: Path = Path("docs/images")
-    """The folder of the film, TASK.mp4."""
+    """The folder of the film, TASK.mp4, and TASK.webp."""
 
 
 class Filmed(gymnasium.Wrapper):
@@ -104,8 +104,20 @@ def main(settings: Settings) -> None:
     film = np.stack([_picture(rows, i) for i in range(longest)])
     settings.out.mkdir(parents=True, exist_ok=True)
     file = settings.out / f"{settings.task}.mp4"
-    imageio.imwrite(file, film, plugin="FFMPEG", codec="libx264", fps=15)
-    print(f"Wrote {file}: {', '.join(f'{k} {sum(s for _, s in v)}' for k, v in rows.items())}.")
+    imageio.imwrite(file, film, plugin="FFMPEG", codec="libx264", fps=FPS)
+    # The same for where no film is shown, such as a README.
+    first, *rest = map(Image.fromarray, film)
+    first.save(
+        file.with_suffix(".webp"),
+        save_all=True,
+        append_images=rest,
+        duration=1000 // FPS,
+        loop=0,
+        quality=60,
+    )
+    print(
+        f"Wrote {file} and .webp: {', '.join(f'{k} {sum(s for _, s in v)}' for k, v in rows.items())}."
+    )
 
 
 def _read(file: Path) -> tuple[np.ndarray, bool]:

@@ -116,4 +116,5 @@ def test_the_experiment_runs_and_goes_on_where_it_was(tmp_path):
     if HAS_CAMERA:
         said = run("film", "--runs", tmp_path / "quick", "--episodes", 1, "--out", tmp_path)
         assert "unguided 0, qgf 0" in said
-        assert (tmp_path / "peg-insert-side-v3.mp4").stat().st_size > 1000
+        for kind in ("mp4", "webp"):
+            assert (tmp_path / f"peg-insert-side-v3.{kind}").stat().st_size > 1000
