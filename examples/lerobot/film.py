@@ -115,9 +115,8 @@ def main(settings: Settings) -> None:
         loop=0,
         quality=60,
     )
-    print(
-        f"Wrote {file} and .webp: {', '.join(f'{k} {sum(s for _, s in v)}' for k, v in rows.items())}."
-    )
+    solved = ", ".join(f"{label} {sum(s for _, s in row)}" for label, row in rows.items())
+    print(f"Wrote {file} and .webp: {solved}.")
 
 
 def _read(file: Path) -> tuple[np.ndarray, bool]:
