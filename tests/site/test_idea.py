@@ -185,6 +185,18 @@ def test_the_panels_are_drawn_side_by_side(idea, width, scheme):
     assert min(colors) > 50
 
 
+def test_the_switch_to_dark_draws_the_panels_again(idea):
+    def first():
+        shown(idea)
+        return idea.evaluate("document.querySelector('.idea canvas').toDataURL()")
+
+    light = first()
+    assert first() == light
+    idea.click("label[title='Switch to dark mode']")
+    idea.wait_for_selector("body[data-md-color-scheme=slate]")
+    assert first() != light
+
+
 def test_keys_move_a_slider_and_reset_undoes_it(idea):
     idea.focus("[name=weight]")
     idea.keyboard.press("ArrowRight")

@@ -151,9 +151,10 @@
       }
 
     const drawn = runs.map(({ path }) => atTime(path, t));
-    for (const { point, passed } of drawn) {
+    // Every second path: all of them would be one area.
+    for (const { point, passed } of drawn.filter((_, i) => i % 2 === 0)) {
       const points = passed.map((a, k) => place(k / problem.steps, a[0]));
-      stroke(context, color, 0.3, 0.8, [...points, place(t, point[0])]);
+      stroke(context, color, 0.45, 0.8, [...points, place(t, point[0])]);
     }
     stroke(context, text, 0.8, 1, [place(t, -span), place(t, span)]);
     for (const { point } of drawn) disc(context, color, 0.75, place(t, point[0]), 2.2);

@@ -21,7 +21,7 @@
       noises: noisesOf(quantiles(120).map((z) => [z])),
     },
     2: {
-      mixture: { modes: [[-1.2, -0.6], [0.1, 1.2], [1.2, -0.5]], std: 0.13 }, // prettier-ignore
+      mixture: { modes: [[-1.2, -0.6], [0.1, 1.2], [1.2, -0.5]], std: 0.13 },
       peaks: {
         beyond: { at: [0, -1.6], width: 0.4, height: 6 },
         between: { at: [0, 0.1], width: 0.3, height: 3 },
@@ -29,7 +29,7 @@
       span: 2.4,
       bound: 3,
       show: plane,
-      noises: noisesOf(Array.from({ length: 150 }, () => null)),
+      noises: noisesOf(new Array(150).fill(null)),
     },
   };
 
