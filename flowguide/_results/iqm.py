@@ -46,7 +46,7 @@ def interquartile_mean(scores: Scores) -> Estimate:
         }
         ```
     """
-    runs = _check(scores)
+    runs = checked_runs(scores)
     low, high = percentiles(_resampled(runs), axis=0)
     return Estimate(float(_iqm(np.concatenate(runs))), float(low), float(high), sum(map(len, runs)))
 
@@ -66,35 +66,46 @@ def interquartile_difference(scores: Scores, baseline: Scores) -> Estimate:
 
     `ValueError` if they differ in tasks or numbers of runs; what `interquartile_mean` raises.
     """
-    first, second = _check(scores), _check(baseline)
+    first, second = checked_pair(scores, baseline)
+    low, high = percentiles(_resampled(first) - _resampled(second), axis=0)
+    value = _iqm(np.concatenate(first)) - _iqm(np.concatenate(second))
+    return Estimate(float(value), float(low), float(high), sum(map(len, first)))
+
+
+def checked_runs(scores: Scores) -> list[np.ndarray]:
+    """The runs of each task, at least two."""
+    # By name: the draws must not depend on the order in which tasks were found.
+    runs = [np.asarray(scores[task], float) for task in sorted(scores)]
+    if not runs or min(map(len, runs)) < 2:
+        raise ValueError(
+            "Statistics over runs need at least two runs (training seeds) of each task, got "
+            f"{ {task: len(scores[task]) for task in sorted(scores)} }."
+        )
+    return runs
+
+
+def checked_pair(scores: Scores, baseline: Scores) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Both, of the same tasks with the same numbers of runs."""
+    first, second = checked_runs(scores), checked_runs(baseline)
     if list(map(len, first)) != list(map(len, second)) or sorted(scores) != sorted(baseline):
         raise ValueError(
             "A paired difference needs the same runs on the same tasks, got "
             f"{ {task: len(runs) for task, runs in sorted(scores.items())} } and "
             f"{ {task: len(runs) for task, runs in sorted(baseline.items())} }."
         )
-    low, high = percentiles(_resampled(first) - _resampled(second), axis=0)
-    value = _iqm(np.concatenate(first)) - _iqm(np.concatenate(second))
-    return Estimate(float(value), float(low), float(high), sum(map(len, first)))
+    return first, second
 
 
-def _check(scores: Scores) -> list[np.ndarray]:
-    # By name: the draws must not depend on the order in which tasks were found.
-    runs = [np.asarray(scores[task], float) for task in sorted(scores)]
-    if not runs or min(map(len, runs)) < 2:
-        raise ValueError(
-            "An interquartile mean needs at least two runs (training seeds) of each task, got "
-            f"{ {task: len(scores[task]) for task in sorted(scores)} }."
-        )
-    return runs
+def resampled_runs(runs: list[np.ndarray]) -> list[np.ndarray]:
+    """The runs of each task drawn anew, each `(RESAMPLES, runs)`. The draws follow from the numbers
+    of runs alone."""
+    draws = _draws(tuple(map(len, runs)))
+    return [each[drawn] for each, drawn in zip(runs, draws, strict=True)]
 
 
 def _resampled(runs: list[np.ndarray]) -> np.ndarray:
-    """The interquartile means of the resamples. The draws follow from the numbers of runs alone."""
-    draws = _draws(tuple(map(len, runs)))
-    return _iqm(
-        np.concatenate([each[drawn] for each, drawn in zip(runs, draws, strict=True)], axis=1)
-    )
+    """The interquartile means of the resamples."""
+    return _iqm(np.concatenate(resampled_runs(runs), axis=1))
 
 
 @functools.lru_cache(maxsize=8)
