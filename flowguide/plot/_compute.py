@@ -10,8 +10,8 @@ from ._ticks import scale_weights
 
 # Between two curves of one cost, which would hide each other.
 APART = 1.05
-# Curves that differ in the unit alone have one colour and one marker.
-_FILLED = {"raw": None, "kappa": "white", "local": "0.9", "relative": "0.6", "norm": "0.75"}
+# Of curves that have one colour and one marker, as two units or numbers of actions of a method do.
+_FILLS = ["full", "none", "left", "right", "top", "bottom"]
 
 
 def draw_compute(axes: Any, rows: Sequence[Comparison], styles: Styles) -> list[Comparison]:
@@ -38,13 +38,20 @@ def draw_compute(axes: Any, rows: Sequence[Comparison], styles: Styles) -> list[
             curves.setdefault(row.condition.series, []).append(row)
     chosen = [max(several, key=_rate) for several in curves.values()]
     chosen.sort(key=_spent)
+    alike: dict[tuple[str, str], int] = {}
+    fills: dict[str, str] = {}
+    for best in sorted(chosen, key=lambda row: row.condition):
+        look = styles.color(best.condition), styles.marker(best.condition)
+        alike[look] = alike.get(look, -1) + 1
+        fills[best.condition.series] = _FILLS[alike[look] % len(_FILLS)]
     beside: dict[int, list[Comparison]] = {}
     for best in chosen:
         beside.setdefault(_spent(best), []).append(best)
     for spent, several in beside.items():
         for i, best in enumerate(several):
             place = spent * APART ** (i - (len(several) - 1) / 2)
-            _draw(axes, place, best, curves[best.condition.series], styles)
+            series = best.condition.series
+            _draw(axes, place, best, curves[series], styles, fills[series])
     scale_weights(axes, sorted(beside))
     return [row for several in curves.values() for row in several]
 
@@ -60,7 +67,12 @@ def _spent(row: Comparison) -> int:
 
 
 def _draw(
-    axes: Any, place: float, best: Comparison, several: Sequence[Comparison], styles: Styles
+    axes: Any,
+    place: float,
+    best: Comparison,
+    several: Sequence[Comparison],
+    styles: Styles,
+    fill: str,
 ) -> None:
     condition, rate = best.condition, best.success
     color, marker = styles.color(condition), styles.marker(condition)
@@ -72,7 +84,8 @@ def _draw(
         errors_of([rate] if rate else []),
         color=color,
         marker=marker,
-        markerfacecolor=_FILLED.get(condition.unit),
+        fillstyle=fill,
+        markerfacecoloralt="white",
         markersize=6,
         linestyle="none",
         elinewidth=1.2,

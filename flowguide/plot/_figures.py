@@ -1,9 +1,17 @@
 """What all pictures share: figures, axes, titles, legends."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 from .._results.statistics import Estimate, Success
+
+# Characters in an inch of a title and of a legend; what the line and the gaps of an entry of a
+# legend take; inches of one of its lines.
+_CHARACTERS = 13
+_SMALL = 16
+_HANDLE = 8
+_LINE = 0.18
 
 Interval: TypeAlias = Success | Estimate
 
@@ -39,7 +47,7 @@ def finish_axes(axes: Any, *, is_rate: bool) -> None:
 
 
 def add_title(figure: Any, title: str, below: str) -> None:
-    """A title of two lines.
+    """A title of two lines, or of more where the figure is narrow.
 
     **Arguments:**
 
@@ -47,25 +55,37 @@ def add_title(figure: Any, title: str, below: str) -> None:
     - `title`: what the figure shows.
     - `below`: counts and kinds of intervals.
     """
-    figure.suptitle(f"{title}\n{below}", fontsize=10, x=0.01, ha="left")
+    room = int(figure.get_size_inches()[0] * _CHARACTERS)
+    lines = [line for text in (title, below) for line in textwrap.wrap(text, room)]
+    figure.suptitle("\n".join(lines), fontsize=10, x=0.01, ha="left")
 
 
-def add_legend(figure: Any, panels: Iterable[Any]) -> None:
+def add_legend(figure: Any, panels: Iterable[Any], *, below: bool = False) -> None:
     """One legend for all panels, to the right of them.
 
     **Arguments:**
 
     - `figure`: matplotlib's.
     - `panels`: its axes.
+    - `below`: whether it stands below them instead, as in a picture for a phone. The figure grows
+        by it.
     """
     handles: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    if handles:
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside right center", fontsize=8, frameon=False
-        )
+    if not handles:
+        return
+    place: dict[str, Any] = {"loc": "outside right center"}
+    if below:
+        # As many side by side as have room.
+        longest = max(map(len, handles))
+        width, height = figure.get_size_inches()
+        columns = min(max(int(width * _SMALL / (longest + _HANDLE)), 1), len(handles))
+        place = {"loc": "outside lower left", "ncols": columns}
+        # The panels keep their size.
+        figure.set_figheight(height + _LINE * -(-len(handles) // columns))
+    figure.legend(handles.values(), handles.keys(), fontsize=8, frameon=False, **place)
 
 
 def errors_of(found: Sequence[Interval]) -> list[list[float]]:
@@ -92,5 +112,7 @@ def episodes_each(counts: Iterable[int], things: str = "episodes") -> str:
     different = sorted(set(counts))
     if not different:
         return f"no {things}"
+    if different == [1]:
+        return f"1 {things.removesuffix('s')} each"
     number = f"{different[0]}" if len(different) == 1 else f"{different[0]} to {different[-1]}"
     return f"{number} {things} each"

@@ -1,6 +1,5 @@
 """Colours, markers and dashes: a method has the same in every picture."""
 
-import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,16 +22,24 @@ METHOD_STYLES = {
 }
 # Of methods that are not among them, in turn.
 OTHER_STYLES = [
-    *(("#000000", "x"), ("#8C5A2B", "*"), ("#5A3E8C", "H"), ("#7F7F7F", "<")),
-    *(("#332288", "X"), ("#999933", "8")),
+    *(("#000000", "X"), ("#8C5A2B", "*"), ("#5A3E8C", "H"), ("#7F7F7F", "<")),
+    *(("#332288", "D"), ("#999933", "8")),
+]
+# Where those are used up, the same colours with other markers.
+_MORE_STYLES = [
+    (color, marker)
+    for shift in range(1, len(OTHER_STYLES))
+    for (color, _), (_, marker) in zip(
+        OTHER_STYLES, OTHER_STYLES[shift:] + OTHER_STYLES[:shift], strict=True
+    )
 ]
 # Of a method with the best of 1, and of the first two other numbers.
 _DASHES = ["-", "--", ":"]
 _GREY = "0.45"
-# Of conditions without a weight, in turn. Bands have no markers.
+# Of conditions without a weight, in turn. Bands have no markers, points have.
 _BANDS = [
-    *(("#000000", ":"), ("#8C5A2B", "-."), ("#5A3E8C", (0, (1, 1)))),
-    *(("#00695C", (0, (5, 1))), ("#A63D57", (0, (3, 1, 1, 1)))),
+    *(("#000000", ":", "P"), ("#8C5A2B", "-.", "*"), ("#5A3E8C", (0, (1, 1)), "H")),
+    *(("#00695C", (0, (5, 1)), "<"), ("#A63D57", (0, (3, 1, 1, 1)), "8")),
 ]
 MAX_CURVES = 10
 
@@ -66,8 +73,9 @@ class Styles:
         )
         self._curves = {curve: dashes[n] for n, _, curve in curves[:MAX_CURVES]}
         others = {method: None for _, method, _ in curves if method not in METHOD_STYLES}
-        self._methods = {**METHOD_STYLES, **dict(zip(others, itertools.cycle(OTHER_STYLES)))}
-        self._bands = {UNGUIDED: (_GREY, "--"), **dict(zip(plain, _BANDS, strict=False))}
+        in_turn = [*OTHER_STYLES, *_MORE_STYLES]
+        self._methods = {**METHOD_STYLES, **dict(zip(others, in_turn, strict=False))}
+        self._bands = {UNGUIDED: (_GREY, "--", "X"), **dict(zip(plain, _BANDS, strict=False))}
 
     def has(self, condition: Condition) -> bool:
         return condition.curve in (self._curves if condition.has_weight else self._bands)
@@ -78,7 +86,9 @@ class Styles:
         return self._bands[condition.label][0]
 
     def marker(self, condition: Condition) -> str:
-        return self._methods[method_of(condition.curve)[0]][1] if condition.has_weight else "X"
+        if condition.has_weight:
+            return self._methods[method_of(condition.curve)[0]][1]
+        return self._bands[condition.label][2]
 
     def is_filled(self, condition: Condition) -> bool:
         """Whether markers are: those of a method with the best of several are not."""

@@ -1,7 +1,7 @@
-import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .._results.conditions import units_of
 from .._results.episodes import Episode, read_episodes
@@ -12,6 +12,7 @@ from ._styles import Styles
 
 # Grey first: it is what the others are compared with. Then Okabe and Ito's.
 _ALONG = [("0.45", "x"), ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")]
+_ALONG_DASHES = ["-", "--", ":"]
 
 
 def plot_success(episodes: Sequence[Episode], file: str | os.PathLike, title: str) -> None:
@@ -51,25 +52,44 @@ def plot_along_training(folder: str | os.PathLike, file: str | os.PathLike, titl
     - `file`: where the picture goes.
     - `title`: above it, such as the task.
     """
-    episodes: dict[int, list[Episode]] = {}
-    for each in sorted(Path(folder).glob("*_update_*.jsonl")):
-        step = int(each.stem.rpartition("_")[2])
-        episodes.setdefault(step, []).extend(read_episodes(each))
     figure = new_figure(7.2, 4.4)
     axes = figure.subplots()
-    curves: dict[str, list[tuple[int, Success]]] = {}
-    for step, played in sorted(episodes.items()):
-        for condition, rate in summarise(played).items():
-            curves.setdefault(str(condition), []).append((step, rate))
-    for (name, points), (color, marker) in zip(curves.items(), itertools.cycle(_ALONG)):
-        steps = [step for step, _ in points]
-        axes.plot(steps, [r.rate for _, r in points], color=color, marker=marker, label=name)
-        low, high = [r.low for _, r in points], [r.high for _, r in points]
-        axes.fill_between(steps, low, high, color=color, alpha=0.12, linewidth=0)
+    counts = draw_along_training(axes, folder)
     finish_axes(axes, is_rate=True)
     axes.set_xlabel("updates")
     axes.set_ylabel("success rate")
     add_legend(figure, [axes])
-    counts = episodes_each(rate.count for points in curves.values() for _, rate in points)
     add_title(figure, title, f"{counts}, 95% Wilson intervals")
     figure.savefig(file)
+
+
+def draw_along_training(axes: Any, folder: str | os.PathLike) -> str:
+    """Draws success against updates, with 95% Wilson intervals.
+
+    **Arguments:**
+
+    - `axes`: matplotlib's.
+    - `folder`: as in `plot_along_training`.
+
+    **Returns:**
+
+    How many episodes each number is made of, in words.
+    """
+    episodes: dict[int, list[Episode]] = {}
+    for each in sorted(Path(folder).glob("*_update_*.jsonl")):
+        step = int(each.stem.rpartition("_")[2])
+        episodes.setdefault(step, []).extend(read_episodes(each))
+    curves: dict[str, list[tuple[int, Success]]] = {}
+    for step, played in sorted(episodes.items()):
+        for condition, rate in summarise(played).items():
+            curves.setdefault(str(condition), []).append((step, rate))
+    for i, (name, points) in enumerate(curves.items()):
+        color, marker = _ALONG[i % len(_ALONG)]
+        # A second round of the colours has other dashes.
+        dashes = _ALONG_DASHES[i // len(_ALONG) % len(_ALONG_DASHES)]
+        steps = [step for step, _ in points]
+        values = [r.rate for _, r in points]
+        axes.plot(steps, values, color=color, marker=marker, linestyle=dashes, label=name)
+        low, high = [r.low for _, r in points], [r.high for _, r in points]
+        axes.fill_between(steps, low, high, color=color, alpha=0.12, linewidth=0)
+    return episodes_each(rate.count for points in curves.values() for _, rate in points)
