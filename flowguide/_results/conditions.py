@@ -135,6 +135,20 @@ def best_of(method: str, n: int) -> str:
     return method if n == 1 else f"{method}, best of {n}"
 
 
+def guided_among(conditions: Iterable[Condition]) -> set[Condition]:
+    """Those that bend the flow: neither unguided nor, as the label `best of 4` says, only chosen
+    among unguided actions. Without any, those that choose; without these, all."""
+    every = set(conditions)
+    others = {condition for condition in every if condition.label != UNGUIDED}
+    return {condition for condition in others if not is_choice(condition)} or others or every
+
+
+def is_choice(condition: Condition) -> bool:
+    """Whether unguided actions are only chosen among, as the label `best of 4` says: what guidance
+    has to beat at the same cost."""
+    return re.fullmatch(r"best of \d+", condition.label) is not None
+
+
 def method_of(curve: str) -> tuple[str, int]:
     """The method of a curve and its number of actions: what `best_of` put together."""
     match = re.fullmatch(r"(.+), best of (\d+)", curve)

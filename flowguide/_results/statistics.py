@@ -32,6 +32,11 @@ class Success:
         """The rate, under the name that every `Estimate` has for its number."""
         return self.rate
 
+    @property
+    def solved(self) -> int:
+        """How many episodes succeeded."""
+        return round(self.rate * self.count)
+
     def __str__(self) -> str:
         return f"{self.rate:.2f} [{self.low:.2f}, {self.high:.2f}]"
 

@@ -35,6 +35,11 @@ def rate(estimate: Success | Estimate | None) -> str:
     return NOTHING if estimate is None else _with_interval(estimate, ".2f")
 
 
+def solved(success: Success | None) -> str:
+    """Such as `27 of 40`: what a rate is made of."""
+    return NOTHING if success is None else f"{success.solved:,} of {success.count:,}"
+
+
 def change(estimate: Estimate | None) -> str:
     """Such as `+0.25 [-0.10, +0.40]`."""
     return NOTHING if estimate is None else _with_interval(estimate, "+.2f")
@@ -58,6 +63,11 @@ def mark(difference: Estimate | None) -> Mark:
     if difference is None or difference.low <= 0 <= difference.high:
         return ""
     return "better" if difference.low > 0 else "worse"
+
+
+def judged(difference: Estimate | None) -> str:
+    """The same as a word; `undecided` where the interval includes 0, `-` without one."""
+    return NOTHING if difference is None else mark(difference) or "undecided"
 
 
 def markdown(table: Table) -> str:
