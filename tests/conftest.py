@@ -1,4 +1,5 @@
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -66,3 +67,14 @@ def few_programs():
         jax.clear_caches()
         # Not all of it goes back to the system.
         at_first[0] = memory()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """A browser of this machine: playwright's own cannot be installed by pip."""
+    found = next(filter(None, map(shutil.which, ("google-chrome", "chromium"))), "")
+    if not found and os.environ.get("FLOWGUIDE_TESTS_NEED_BROWSER"):
+        pytest.fail("FLOWGUIDE_TESTS_NEED_BROWSER is set, and there is no chromium.")
+    if not found:
+        pytest.skip("There is no chromium here (apt install chromium).")
+    return found

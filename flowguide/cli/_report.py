@@ -1,4 +1,6 @@
 import dataclasses
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +12,9 @@ from ._terminal import show_table
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Reports what results files say: tables here, pictures and a page of its own in OUT.
+    """Reports what results files say: a verdict and tables here, pictures and a page in OUT.
 
-    Success with 95% Wilson intervals; differences to the unguided policy paired by episode, with
+    Success with 95% Wilson intervals; differences to the baseline paired by episode, with
     bootstrap intervals and the episodes gained and lost; over several tasks the interquartile mean.
     OUT gets report.html (one file that needs no other), report.md, summary.json and the pictures.
     """
@@ -24,6 +26,14 @@ class Report:
 
     out: Path
     """The folder of the report; made if missing. Videos in its folder videos go into the page."""
+
+    baseline: str = "unguided"
+    """What all conditions are compared with: a label, such as `best of 4`, or a method of which one
+    weight was played."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN [RUN ...]")] = ()
+    """Training runs that played, for their settings and learning curves; by default those near the
+    files."""
 
     rows: int = 80
     """Rows of a table that are shown here; the page has all."""
@@ -38,6 +48,9 @@ class Report:
         report(
             self.files,
             self.out,
+            baseline=self.baseline,
+            runs=self.runs or None,
+            command=shlex.join(["flowguide", *sys.argv[1:]]),
             on_message=printer(console),
             on_table=lambda table: show_table(console, table, self.rows),
         )

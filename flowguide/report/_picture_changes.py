@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._results.compare import Comparison
-from .._results.conditions import axis_name
+from .._results.conditions import axis_name, UNGUIDED
 from .._results.tables import number, thinned
 from ..plot import (
     add_legend,
@@ -16,7 +16,7 @@ from ..plot import (
     new_figure,
     Styles,
 )
-from ._picture import Picture
+from ._picture import Picture, WIDTH
 
 MAX_BARS = 32
 _GAINED, _LOST = "#0072B2", "#D55E00"
@@ -24,8 +24,8 @@ _GAINED, _LOST = "#0072B2", "#D55E00"
 
 def draw_weights(
     name: str, title: str, rows: Sequence[Comparison], unit: str, styles: Styles
-) -> Picture:
-    """Success and return against the weights of one unit."""
+) -> Picture | None:
+    """Success and return against the weights of one unit; None where neither has an interval."""
     of_unit = {
         r.condition: r for r in rows if r.condition.unit == unit or not r.condition.has_weight
     }
@@ -33,30 +33,39 @@ def draw_weights(
     panels_of: list[tuple[str, dict[Any, Any]]] = []
     if has_success:
         panels_of.append(("success rate", {c: row.success for c, row in of_unit.items()}))
-    panels_of.append(("mean return", {c: row.episode_return for c, row in of_unit.items()}))
-    figure = new_figure(7.2, 1.0 + 2.9 * len(panels_of))
+    # Of one episode there is no mean return: no panel, instead of an empty one.
+    has_return = any(row.episode_return for row in of_unit.values())
+    if has_return:
+        panels_of.append(("mean return", {c: row.episode_return for c, row in of_unit.items()}))
+    if not panels_of:
+        return None
+    figure = new_figure(WIDTH, 1.2 + 2.7 * len(panels_of))
     panels = figure.subplots(len(panels_of), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (label, points) in zip(panels, panels_of, strict=True):
         draw_curves(axes, points, unit, styles)
         finish_axes(axes, is_rate=label == "success rate")
         axes.set_ylabel(label)
         axes.label_outer()
-    add_legend(figure, panels)
-    intervals = "Wilson (success), bootstrap (return)" if has_success else "bootstrap"
+    add_legend(figure, panels, below=True)
+    shown = {"Wilson (success)": has_success, "bootstrap (return)": has_return}
+    intervals = ", ".join(name for name, is_shown in shown.items() if is_shown)
     counts = episodes_each(row.episodes for row in of_unit.values() if row.episodes)
     add_title(figure, title, f"{counts}; 95% intervals: {intervals}")
-    shown_as = "Success and return" if has_success else "Return"
+    parts = {"success": has_success, "return": has_return}
+    shown_as = " and ".join(name for name, is_shown in parts.items() if is_shown).capitalize()
     caption = f"{shown_as} against the {axis_name(unit)}: {title}."
     return Picture(name, figure, caption, styles.left_out(of_unit))
 
 
-def draw_changes(name: str, title: str, rows: Sequence[Comparison]) -> Picture | None:
-    """Episodes gained and lost against the unguided policy, as shares of the pairs."""
+def draw_changes(
+    name: str, title: str, rows: Sequence[Comparison], baseline: str = UNGUIDED
+) -> Picture | None:
+    """Episodes gained and lost against the baseline, as shares of the pairs."""
     changed = [row for row in rows if row.difference is not None and row.gained is not None]
     if not changed:
         return None
     drawn: list[Any] = _few(changed)
-    figure = new_figure(7.2, 1.3 + 0.27 * len(drawn))
+    figure = new_figure(WIDTH, 1.5 + 0.3 * len(drawn))
     axes = figure.subplots()
     for y, row in enumerate(drawn):
         _draw_change(axes, y, row)
@@ -65,17 +74,18 @@ def draw_changes(name: str, title: str, rows: Sequence[Comparison]) -> Picture |
     low = min(min(row.difference.low, -(row.lost or 0) / row.pairs) for row in drawn)
     high = max(max(row.difference.high, (row.gained or 0) / row.pairs) for row in drawn)
     axes.set_xlim(1.05 * min(low, -0.05), 1.05 * max(high, 0.05))
+    axes.locator_params(axis="x", nbins=5)
     axes.axvline(0, color="0.2", linewidth=0.8)
     finish_axes(axes, is_rate=False)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("share of the pairs: lost to the left, gained to the right")
     counts = episodes_each((row.pairs for row in drawn), "pairs")
-    below = f"{counts}; diamond: difference to unguided with its 95% bootstrap interval"
+    below = f"{counts}; diamond: difference to {baseline} with its 95% bootstrap interval"
     add_title(figure, title, below)
     left_out = ""
     if len(drawn) < len(changed):
         left_out = f"{len(drawn)} of {number(len(changed))} conditions are shown."
-    return Picture(name, figure, f"Episodes gained and lost: {title}.", left_out)
+    return Picture(name, figure, f"Episodes gained and lost against {baseline}: {title}.", left_out)
 
 
 def _draw_change(axes: Any, y: int, row: Comparison) -> None:

@@ -12,18 +12,23 @@ from ..plot import (
     new_figure,
     Styles,
 )
-from ._picture import Picture
+from ._picture import Picture, WIDTH
 
 # Of conditions without a cost.
 SHOWN_NAMES = 5
 
 
 def compute_picture(
-    name: str, title: str, rows: Sequence[Comparison], styles: Styles
+    name: str,
+    title: str,
+    rows: Sequence[Comparison],
+    styles: Styles,
+    *,
+    is_chosen_elsewhere: bool = False,
 ) -> Picture | None:
     """Success against what one action costs; None where fewer than two methods say their cost."""
     with_success = [row for row in rows if row.success]
-    figure = new_figure(8.6, 4.6)
+    figure = new_figure(WIDTH, 4.2)
     axes = figure.subplots()
     drawn = draw_compute(axes, with_success, styles)
     if len({row.condition.series for row in drawn}) < 2:
@@ -36,7 +41,7 @@ def compute_picture(
         "cost of one action, in forward passes of one network\n"
         f"({', '.join([*_steps(steps), assumed])})"
     )
-    add_legend(figure, [axes])
+    add_legend(figure, [axes], below=True)
     counts = episodes_each(row.success.count for row in drawn if row.success)
     add_title(figure, title, f"{counts}, 95% Wilson intervals")
     few = ""
@@ -45,12 +50,17 @@ def compute_picture(
     unknown = [str(row.condition) for row in with_success if row.cost is None]
     if unknown:
         few += f" Of {_some(unknown)} the cost is not known."
+    chosen = "The weights were chosen on other episodes. "
+    if not is_chosen_elsewhere:
+        chosen = (
+            "Of each method the weight with the highest success has its interval; as it was chosen "
+            "in these episodes, its success is optimistic. Dots are its other weights, at the same "
+            "cost. "
+        )
     caption = (
-        f"Success against compute: {title}. Of each method the weight with the highest success has "
-        "its interval; as it was chosen in these episodes, its success is optimistic. Dots are its "
-        "other weights, at the same cost. Costs are as the episodes recorded them, for critics "
-        f"of {CRITICS} networks as large as the policy's; a gradient in the action counts as two "
-        "forward passes."
+        f"Success against compute: {title}. {chosen}Costs are as the episodes recorded them, for "
+        f"critics of {CRITICS} networks as large as the policy's; a gradient in the action counts "
+        "as two forward passes."
     )
     return Picture(name, figure, caption, few.strip())
 

@@ -17,8 +17,9 @@ from ..plot import (
     scale_weights,
     Styles,
 )
-from ._findings import Compared, Tasks
-from ._picture import Picture
+from ._compared import Compared
+from ._over_tasks import Tasks
+from ._picture import Picture, WIDTH
 from ._read import TunedFolder
 
 MAX_TASKS = 20
@@ -42,9 +43,9 @@ def draw_tasks(
     drawn = weighted[:MAX_TASKS]
     if len(drawn) < 2:
         return None
-    columns = {2: 2, 3: 3, 4: 2}.get(len(drawn), 3 if len(drawn) < 10 else 4)
+    columns = 2
     lines = -(-len(drawn) // columns)
-    figure = new_figure(1.9 + 2.9 * columns, 1.2 + 2.3 * lines)
+    figure = new_figure(WIDTH, 1.0 + 1.8 * lines)
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False)
     points = [{r.condition: r.success for r in each.rows if _belongs(r, unit)} for each in drawn]
     weights = sorted({c.weight for rates in points for c in rates if c.weight is not None})
@@ -52,18 +53,18 @@ def draw_tasks(
         draw_curves(axes, rates, unit, styles)
         if unit != "raw":
             # These travel: one axis for all tasks.
-            scale_weights(axes, weights, room=0.12)
+            scale_weights(axes, weights, room=0.15)
         finish_axes(axes, is_rate=True)
         axes.set_xlabel("")
         axes.set_title(short(each.group.task), fontsize=9)
         axes.tick_params(labelsize=8)
     for axes in panels.flat[len(drawn) :]:
-        axes.set_axis_off()
-    figure.supxlabel(axis_name(unit), fontsize=10)
+        axes.remove()
     figure.supylabel("success rate", fontsize=10)
-    add_legend(figure, panels.flat)
+    add_legend(figure, panels.flat, below=True)
     counts = episodes_each(rate.count for rates in points for rate in rates.values() if rate)
-    add_title(figure, title, f"{counts}, 95% Wilson intervals")
+    # The name of the weights is too long for an axis of a half of the width.
+    add_title(figure, f"{title}: {axis_name(unit)}", f"{counts}, 95% Wilson intervals")
     left_out = styles.left_out(c for rates in points for c in rates)
     if len(drawn) < len(weighted):
         left_out = f"{len(drawn)} of {len(weighted)} tasks are shown. {left_out}".strip()
@@ -93,13 +94,13 @@ def draw_iqm(name: str, title: str, tasks: Tasks, styles: Styles) -> Picture | N
             "interquartile mean of success",
         )
     units = units_of(means) or ["raw"]
-    figure = new_figure(2.4 + 4.8 * len(units), 4.4)
-    panels = figure.subplots(1, len(units), sharey=True, squeeze=False)[0]
+    figure = new_figure(WIDTH, 1.0 + 2.7 * len(units))
+    panels = figure.subplots(len(units), 1, squeeze=False)[:, 0]
     for axes, unit in zip(panels, units, strict=True):
         draw_curves(axes, means, unit, styles)
         finish_axes(axes, is_rate=True)
-    panels[0].set_ylabel("interquartile mean of success")
-    add_legend(figure, panels)
+        axes.set_ylabel("interquartile mean")
+    add_legend(figure, panels, below=True)
     add_title(figure, title, below)
     return Picture(name, figure, caption, styles.left_out(means))
 
@@ -147,7 +148,7 @@ def _draw_list(
 ) -> Picture:
     """Names with their numbers and intervals, one a line."""
     drawn = thinned(rows, MAX_ROWS)
-    figure = new_figure(7.2, 1.4 + 0.32 * len(drawn))
+    figure = new_figure(WIDTH, 1.5 + 0.32 * len(drawn))
     axes = figure.subplots()
     # By its place: the last number of each line is the filled one.
     for y, (_, several) in enumerate(drawn):
@@ -163,7 +164,7 @@ def _draw_list(
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(label)
     if max(len(several) for _, several in drawn) > 1:
-        add_legend(figure, [axes])
+        add_legend(figure, [axes], below=True)
     add_title(figure, title, below)
     left_out = ""
     if len(drawn) < len(rows):

@@ -4,12 +4,19 @@ from .._results.compare import Comparison
 from .._results.conditions import units_of
 from .._system.files import as_file_name
 from ..plot import Styles
-from ._findings import Compared, Findings, Tasks
+from ._compared import Compared
+from ._findings import Findings
+from ._over_tasks import Tasks
 from ._picture import Picture
 from ._picture_changes import draw_changes, draw_weights
 from ._picture_compute import compute_picture
+from ._picture_profiles import draw_profiles
 from ._picture_tasks import draw_conditions, draw_iqm, draw_tasks, draw_tuned, short
+from ._picture_training import draw_training
 from ._sections import Key
+
+# Of so many training runs learning curves are drawn.
+MAX_RUNS = 12
 
 
 def pictures(findings: Findings) -> dict[Key, list[Picture]]:
@@ -21,17 +28,23 @@ def pictures(findings: Findings) -> dict[Key, list[Picture]]:
     pictures: dict[Key, list[Picture | None]] = {}
     for tasks in findings.tasks:
         pictures["", tasks.training, tasks.kind] = _of_tasks(findings, tasks, styles)
-    for tuned, validation in findings.tuned:
-        name = _file_name(tuned.task, tuned.training)
-        title = _title(tuned.task, tuned.training)
-        test = next(each.rows for each in findings.compared if each.group is tuned.test)
-        pictures[tuned.task, tuned.training, "tuned"] = [
-            draw_tuned(f"{name}tuned", title, tuned, validation, test),
-            *_of_weights(f"{name}validation_", f"{title}, validation", validation, styles),
-        ]
+    tuned_of = {each.test.key: (each, validation) for each, validation in findings.tuned}
     for each in findings.compared:
-        group = each.group
-        pictures[group.task, group.training, group.kind] = _of_task(each, styles)
+        drawn = _of_task(each, styles)
+        if each.group.key in tuned_of:
+            tuned, validation = tuned_of[each.group.key]
+            name = _file_name(tuned.task, tuned.training)
+            title = _title(tuned.task, tuned.training)
+            drawn.insert(0, draw_tuned(f"{name}tuned", title, tuned, validation, each.rows))
+            drawn += _of_weights(f"{name}validation_", f"{title}, validation", validation, styles)
+        pictures[each.group.key] = drawn
+    names = [as_file_name(run.folder.name) for run in findings.runs]
+    pictures["", "", "runs"] = [
+        # Folders of one name, as in sweeps, have a number too.
+        draw_training(f"training_{name}" + (f"_{i}" if names.count(name) > 1 else ""), run)
+        for i, (name, run) in enumerate(zip(names, findings.runs, strict=True))
+        if i < MAX_RUNS
+    ]
     return {key: [p for p in several if p is not None] for key, several in pictures.items()}
 
 
@@ -45,8 +58,10 @@ def _of_task(compared: Compared, styles: Styles) -> list[Picture | None]:
         of_weights = [draw_conditions(f"{name}success", title, rows)]
     return [
         *of_weights,
-        compute_picture(f"{name}compute", title, rows, styles),
-        draw_changes(f"{name}changes", title, rows),
+        compute_picture(
+            *(f"{name}compute", title, rows, styles), is_chosen_elsewhere=group.kind == "test"
+        ),
+        draw_changes(f"{name}changes", title, rows, str(compared.baseline)),
     ]
 
 
@@ -69,10 +84,15 @@ def _of_tasks(findings: Findings, tasks: Tasks, styles: Styles) -> list[Picture 
     if tasks.training:
         title += f", training {tasks.training}"
     if tasks.kind == "test":
-        return [draw_iqm(f"{name}iqm", f"{title}, test", tasks, styles)]
+        title += ", test"
+        return [
+            draw_iqm(f"{name}iqm", title, tasks, styles),
+            draw_profiles(f"{name}profiles", title, tasks, styles),
+        ]
     rows = [row for each in compared for row in each.rows]
     return [
         draw_iqm(f"{name}iqm", title, tasks, styles),
+        draw_profiles(f"{name}profiles", title, tasks, styles),
         *(draw_tasks(f"{name}{unit}", title, compared, unit, styles) for unit in _units(rows)),
     ]
 

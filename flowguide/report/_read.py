@@ -1,4 +1,6 @@
 import dataclasses
+import datetime
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -29,6 +31,11 @@ class Group:
     kind: Kind
     episodes: list[Episode]
 
+    @property
+    def key(self) -> tuple[str, str, Kind]:
+        """The task, the training and the kind."""
+        return self.task, self.training, self.kind
+
 
 @dataclasses.dataclass(frozen=True)
 class TunedFolder:
@@ -53,6 +60,24 @@ class TunedFolder:
 
 
 @dataclasses.dataclass(frozen=True)
+class SourceFile:
+    """A file that was read.
+
+    **Attributes:**
+
+    - `path`: as it was given, or in the folder that was.
+    - `episodes`: how many lines it has.
+    - `sha256`: the beginning of its hash.
+    - `written`: when, UTC, to the minute.
+    """
+
+    path: str
+    episodes: int
+    sha256: str
+    written: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Results:
     """All that a report is about.
 
@@ -61,11 +86,13 @@ class Results:
     - `groups`: by task and training; tuned ones too, with their test episodes.
     - `tuned`: the tuned ones.
     - `duplicates`: how many lines were there twice and count once.
+    - `files`: what was read.
     """
 
     groups: list[Group]
     tuned: list[TunedFolder]
     duplicates: int
+    files: list[SourceFile] = dataclasses.field(default_factory=list)
 
 
 def read_results(files: Iterable[str | os.PathLike]) -> Results:
@@ -101,7 +128,18 @@ def read_results(files: Iterable[str | os.PathLike]) -> Results:
     _check_same_agents([*everything, *(e for each in tuned for e in each.validation)])
     groups.sort(key=lambda group: (group.training, group.task, group.kind))
     tuned.sort(key=lambda each: (each.training, each.task))
-    return Results(groups, tuned, duplicates + repeated)
+    read = [path / name for path in paths for name in (VALIDATION_FILE, TEST_FILE) if path.is_dir()]
+    sources = [_source(path) for path in [*(p for p in paths if not p.is_dir()), *read]]
+    sources.sort(key=lambda file: file.path)
+    return Results(groups, tuned, duplicates + repeated, sources)
+
+
+def _source(path: Path) -> SourceFile:
+    text = path.read_bytes()
+    written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+    lines = sum(bool(line.strip()) for line in text.splitlines())
+    digest = hashlib.sha256(text).hexdigest()[:12]
+    return SourceFile(str(path), lines, digest, f"{written:%Y-%m-%d %H:%M} UTC")
 
 
 def _read(path: Path) -> list[Episode]:

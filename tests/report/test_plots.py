@@ -19,6 +19,7 @@ from flowguide.plot._ticks import spread_ticks
 from flowguide.report._findings import find
 from flowguide.report._picture_changes import draw_changes, draw_weights, MAX_BARS
 from flowguide.report._picture_compute import compute_picture
+from flowguide.report._picture_profiles import draw_profiles
 from flowguide.report._picture_tasks import draw_conditions, draw_iqm, draw_tasks, draw_tuned
 from flowguide.report._read import Group, Results, TunedFolder
 from flowguide.results import compare, Condition, Episode, write_episodes
@@ -108,6 +109,12 @@ def check(picture):
                 assert container.has_xerr or container.has_yerr
 
 
+def drawn_weights(*arguments):
+    picture = draw_weights(*arguments)
+    assert picture is not None
+    return picture
+
+
 @pytest.fixture(scope="module")
 def few():
     return compare(play(FEW))
@@ -120,7 +127,7 @@ def many():
 
 
 def test_success_and_return_against_weights(few):
-    picture = draw_weights("name", "a task", few, "kappa", Styles(FEW))
+    picture = drawn_weights("name", "a task", few, "kappa", Styles(FEW))
     check(picture)
     success, returns = picture.figure.axes
     assert success.get_ylabel() == "success rate" and returns.get_ylabel() == "mean return"
@@ -137,16 +144,45 @@ def test_success_and_return_against_weights(few):
     assert "12 episodes each" in title and "95%" in title
 
 
+def test_one_episode_has_no_empty_panel():
+    rows = compare(play(FEW, episodes=1))
+    picture = drawn_weights("name", "a task", rows, "kappa", Styles(FEW))
+    check(picture)
+    # Of one episode there is no mean return.
+    assert [axes.get_ylabel() for axes in picture.figure.axes] == ["success rate"]
+    assert picture.caption.startswith("Success against") and "return" not in picture.caption
+    assert "1 episode each; 95% intervals: Wilson" in picture.figure._suptitle.get_text()
+    untold = compare(play(FEW, episodes=1, told=False))
+    assert draw_weights("name", "a task", untold, "kappa", Styles(FEW)) is None
+
+
+def test_pictures_fit_a_phone(few):
+    found = [
+        drawn_weights("name", "a task", few, "kappa", Styles(FEW)),
+        compute_picture("name", "a task", few, Styles(FEW)),
+        draw_changes("name", "a task", few),
+        draw_conditions("name", "a task", few),
+    ]
+    for picture in found:
+        assert picture is not None
+        # At 356 pixels, which a page of 390 has for it, no text is below 7 of them.
+        scale = 356 / (picture.figure.get_size_inches()[0] * 72)
+        assert min(text.get_fontsize() for text in texts_of(picture.figure)) * scale > 7
+        # No legend takes room from the panels' width.
+        axes = picture.figure.axes[0]
+        assert axes.get_position().width > 0.55
+
+
 def test_a_weight_that_is_zero_or_negative_has_a_place():
     conditions = [Condition(), *(Condition(f"qgf {w}", "qgf", w) for w in (-1.0, 0.0, 0.5, 2.0))]
-    picture = draw_weights("name", "a task", compare(play(conditions)), "raw", Styles(conditions))
+    picture = drawn_weights("name", "a task", compare(play(conditions)), "raw", Styles(conditions))
     check(picture)
     assert picture.figure.axes[0].get_xscale() == "symlog"
 
 
 def test_an_environment_that_tells_no_success_has_returns_alone():
     rows = compare(play(FEW, told=False))
-    picture = draw_weights("name", "a task", rows, "kappa", Styles(FEW))
+    picture = drawn_weights("name", "a task", rows, "kappa", Styles(FEW))
     assert [axes.get_ylabel() for axes in picture.figure.axes] == ["mean return"]
     assert draw_changes("name", "a task", rows) is None
     assert compute_picture("name", "a task", rows, Styles(FEW)) is None
@@ -180,6 +216,29 @@ def test_success_against_compute(few):
     assert compute_picture("name", "a task", few[:1], Styles(FEW)) is None
 
 
+def test_no_two_curves_have_the_same_marker():
+    conditions = [
+        *crossed(["qgf", "best_of_n"], kappas=[1.0], local=[1.0], best_of_n=[1, 4]),
+        Condition("qgf 0.1", "qgf", 0.1),
+        *(Condition(f"m{i} 1", f"m{i}", 1.0) for i in range(8)),
+        *(Condition(f"p{i}") for i in range(3)),
+    ]
+    styles = Styles(conditions)
+    episodes = [dataclasses.replace(e, cost=fg.Cost(10)) for e in play(conditions)]
+    picture = compute_picture("name", "a task", compare(episodes), styles)
+    assert picture is not None
+    lines = [container.lines[0] for container in picture.figure.axes[0].containers]
+    looks = [(line.get_color(), line.get_marker(), line.get_fillstyle()) for line in lines]
+    assert len(looks) > 14 and len(set(looks)) == len(looks)
+    # A marker that cannot be filled would hide that.
+    assert all(line.get_marker() not in ("x", "+", ".", ",") for line in lines)
+    weights = drawn_weights("name", "a task", compare(episodes), "raw", styles)
+    curves = [c.lines[0] for c in weights.figure.axes[0].containers]
+    looks = [(x.get_color(), x.get_marker(), x.get_linestyle()) for x in curves]
+    assert len(looks) == 9 - styles.left_out(conditions).count("m")
+    assert len(set(looks)) == len(looks)
+
+
 def test_gained_and_lost_episodes(few):
     picture = draw_changes("name", "a task", few)
     assert picture is not None
@@ -196,7 +255,7 @@ def test_gained_and_lost_episodes(few):
 
 def test_a_thousand_conditions_do_not_make_a_larger_picture(many):
     styles = Styles(MANY)
-    weights = draw_weights("name", "a task", many, "raw", styles)
+    weights = drawn_weights("name", "a task", many, "raw", styles)
     compute = compute_picture("name", "a task", many, styles)
     changes = draw_changes("name", "a task", many)
     assert compute is not None and changes is not None
@@ -229,8 +288,18 @@ def test_several_tasks_and_what_was_chosen():
     rows = findings.compared[1].rows
     found = draw_tuned("name", "d", tuned, findings.compared[0].rows, rows)
     assert tasks is not None and iqm is not None and found is not None
-    for picture in (tasks, iqm, found):
+    profiles = draw_profiles("name", "3 tasks", findings.tasks[0], styles)
+    assert profiles is not None
+    for picture in (tasks, iqm, found, profiles):
         check(picture)
+    # A curve and its band for each look: unguided first.
+    (axes,) = profiles.figure.axes
+    drawn = [text.get_text() for text in profiles.figure.legends[0].texts]
+    assert drawn[0] == "unguided" and "best of 4" in drawn and len(drawn) == 5
+    assert len(axes.collections) == len(axes.lines) == 5
+    for line in axes.lines:
+        # The share of the runs above falls with the rate.
+        assert np.all(np.diff(line.get_ydata()) <= 0) and line.get_ydata()[-1] == 0
     shown = [axes for axes in tasks.figure.axes if axes.axison]
     assert [axes.get_title() for axes in shown] == ["a-task1", "b", "c"]
     assert len({axes.get_xlim() for axes in shown}) == 1
@@ -276,13 +345,13 @@ def test_guidances_of_ones_own_are_coloured_in_turn():
     # The same whatever the order, and their picture can be drawn.
     assert Styles([*plain, *reversed(weighted)]).color(weighted[0]) == looks["mine"][0]
     rows = compare(play([Condition(), *weighted, *plain]))
-    check(draw_weights("name", "a task", rows, "raw", styles))
+    check(drawn_weights("name", "a task", rows, "raw", styles))
 
 
 def test_a_unit_of_ones_own_has_its_axis():
     conditions = [Condition(), *(Condition(f"m {w:g}", "m", w, "metres") for w in (0.5, 2.0))]
     rows, styles = compare(play(conditions)), Styles(conditions)
-    picture = draw_weights("name", "a task", rows, "metres", styles)
+    picture = drawn_weights("name", "a task", rows, "metres", styles)
     check(picture)
     assert picture.figure.axes[-1].get_xlabel() == "guidance weight (metres)"
     compute = compute_picture("name", "a task", rows, styles)

@@ -1,5 +1,4 @@
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ def site(tmp_path_factory) -> Path:
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     return out
+<<<<<<< HEAD
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +76,5 @@ def page(browser, address):
     )
     yield page
     page.close()
+=======
+>>>>>>> 0d871c5 (Reports begin with the verdict, take another baseline, say where they come from, sort, and fit a phone)
