@@ -78,3 +78,14 @@ def chromium() -> str:
     if not found:
         pytest.skip("There is no chromium here (apt install chromium).")
     return found
+
+
+# While it is open, nothing else in its process can run an event loop, as checkpoints do.
+@pytest.fixture(scope="module")
+def browser(chromium):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -8,21 +8,20 @@ __all__ = ["made"]
 
 
 @pytest.fixture
-def opened(chromium, made):
-    from playwright.sync_api import sync_playwright
-
+def opened(browser, made):
     _, out, _ = made
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    pages = []
 
-        def open_at(width):
-            page, wrong = browser.new_page(viewport={"width": width, "height": 800}), []
-            page.on("pageerror", lambda error: wrong.append(str(error)))
-            page.goto((out / "report.html").as_uri())
-            return page, wrong
+    def open_at(width):
+        page, wrong = browser.new_page(viewport={"width": width, "height": 800}), []
+        pages.append(page)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto((out / "report.html").as_uri())
+        return page, wrong
 
-        yield open_at
-        browser.close()
+    yield open_at
+    for page in pages:
+        page.close()
 
 
 def column(page, table, number):

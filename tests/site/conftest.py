@@ -20,18 +20,6 @@ def site(tmp_path_factory) -> Path:
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     return out
-<<<<<<< HEAD
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """A browser of this machine: playwright's own cannot be installed by pip."""
-    found = next(filter(None, map(shutil.which, ("google-chrome", "chromium"))), "")
-    if not found and os.environ.get("FLOWGUIDE_TESTS_NEED_BROWSER"):
-        pytest.fail("FLOWGUIDE_TESTS_NEED_BROWSER is set, and there is no chromium.")
-    if not found:
-        pytest.skip("There is no chromium here (apt install chromium).")
-    return found
 
 
 @pytest.fixture(scope="session")
@@ -46,16 +34,6 @@ def address(site):
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="session")
-def browser(chromium):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -76,5 +54,3 @@ def page(browser, address):
     )
     yield page
     page.close()
-=======
->>>>>>> 0d871c5 (Reports begin with the verdict, take another baseline, say where they come from, sort, and fit a phone)
