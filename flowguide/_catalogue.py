@@ -2,7 +2,6 @@
 tabulates and the tests cross comes from here."""
 
 import dataclasses
-import difflib
 import functools
 import inspect
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from ._guidance import (
     robust_q,
     trust_region,
 )
+from ._near import did_you_mean, near_names
 
 _OF_ANY_NAME = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
@@ -163,10 +163,12 @@ def method_named(name: str) -> Method:
     `ValueError` for an unknown one, which lists the nearest names first.
     """
     if name not in CATALOGUE:
-        near = difflib.get_close_matches(name, CATALOGUE, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        near = near_names(name, CATALOGUE)
         others = sorted(set(CATALOGUE) - set(near))
-        raise ValueError(f"Unknown method {name!r}: expected one of {[*near, *others]}.{hint}")
+        raise ValueError(
+            f"Unknown method {name!r}: expected one of {[*near, *others]}."
+            f"{did_you_mean(name, CATALOGUE)}"
+        )
     return CATALOGUE[name]
 
 

@@ -7,12 +7,21 @@ from pathlib import Path
 import jax
 import pytest
 
+import flowguide as fg
 from flowguide import CATALOGUE, FlowPolicy, nn, save
 from flowguide._system.progress import make_console, progress_bar
 from flowguide.cli import _demo
+from flowguide.cli._main import COMMANDS, parse as checked_parse
 from flowguide.results import read_episodes
 
+from .site.blocks import unchecked
+
 METHODS = [*CATALOGUE]
+
+
+def parse(arguments):
+    with unchecked():
+        return checked_parse(arguments)
 
 
 def flowguide(*arguments, **options):
@@ -44,6 +53,88 @@ def test_help(command, words):
     assert found.returncode == 0, found.stderr
     for word in words:
         assert word in found.stdout
+
+
+@pytest.mark.parametrize("width", [100, 40])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits_the_terminal(command, width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    with pytest.raises(SystemExit):
+        parse([*command.split(), "--help"])
+    help_ = capsys.readouterr().out
+    assert max(map(len, help_.splitlines())) <= width
+    assert "(default: )" not in help_ and "(default: '')" not in help_
+
+
+def test_help_is_in_the_order_of_work_and_wraps_docstrings_anew(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    names = [line.split()[2] for line in capsys.readouterr().out.splitlines() if "•" in line]
+    assert names == ["demo", "collect", "train", "evaluate", "tune", "report", "sweep"]
+    with pytest.raises(SystemExit):
+        parse(["train", "--help"])
+    # The docstring has breaks in it.
+    assert "policy and critic learn that task; without one" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(["--version"])
+    assert not ended.value.code
+    assert capsys.readouterr().out == f"flowguide {fg.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("evaluate run --out x --weights 1,2,x", "'1,2,x' is not a number. Nor is 'x' in it."),
+        ("evaluate run --out x --weights 1,2", "Several numbers have spaces between them"),
+        ("evaluate run --out x --best-of-n 1.5", "--best-of-n: '1.5' is not an integer."),
+        ("evaluate run --out x --num-envs many", "--num-envs: 'many' is not an integer."),
+        ("train cube --out x --steps 1e4", "'1e4' is not an integer. Write 10000."),
+        ("train cube --out x --clip-norm x", "--clip-norm: 'x' is not a number."),
+    ],
+)
+def test_numbers_that_cannot_be_read_say_why(arguments, said, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments.split())
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_numbers_are_read():
+    given = parse(
+        "train cube --out x --clip-norm 2 --pessimism None --hidden 3 4 --evaluate-weights".split()
+    ).settings
+    assert (given.clip_norm, given.pessimism, given.hidden) == (2.0, None, (3, 4))
+    assert given.evaluate_weights == () and isinstance(given.clip_norm, float)
+
+
+def test_misspelt_options_are_proposed_once(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        parse("evaluate run --out x --weight 3".split())
+    error = capsys.readouterr().err
+    assert error.count("--weights [FLOAT") == 1 and "--target-weight" not in error
+    assert "flowguide evaluate --help" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            "evalute run",
+            "There is no command 'evalute': expected one of demo, collect, .*'evaluate'",
+        ),
+        ("sweep tinny --out {}", "There is no plan tinny.* Did you mean 'tiny'"),
+        ("collect cube-singel-play-v0 --episodes 1 --out {}", "Did you mean 'cube-single-play-v0'"),
+    ],
+)
+def test_misspelt_names_are_answered_with_the_nearest(tmp_path: Path, arguments, said):
+    with pytest.raises((ValueError, OSError), match=said):
+        parse(arguments.format(tmp_path).split()).run()
 
 
 def test_weights_in_units_of_the_task_need_observations(tmp_path: Path):

@@ -1,4 +1,3 @@
-import difflib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .._dtypes import solve_dtype
+from .._near import did_you_mean
 from .._pytree import PyTree
 from .arithmetic import CriticArithmetic
 
@@ -98,8 +98,7 @@ def coherence(
             f"{previous.shape} and dtype {previous.dtype}."
         )
     if schedule not in SCHEDULES:
-        near = difflib.get_close_matches(str(schedule), SCHEDULES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(str(schedule), SCHEDULES, count=1)
         raise ValueError(f"schedule must be one of {list(SCHEDULES)}, got {schedule!r}.{hint}")
     count = len(previous)
     end = _steps("horizon", count if horizon is None else horizon, count)

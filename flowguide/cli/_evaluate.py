@@ -9,6 +9,14 @@ from .._catalogue import CATALOGUE
 from .._system.progress import make_console, printer
 
 KAPPAS = (1.0, 3.0, 10.0, 30.0, 100.0)
+# Nothing is said of a default that is empty.
+Floats = Annotated[tuple[float, ...], tyro.conf.arg(help_behavior_hint="")]
+# For tyro several are none or more: none is refused where they are loaded.
+Runs = Annotated[
+    tuple[Path, ...],
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
+]
 METHODS = f"Methods: {', '.join(CATALOGUE)}. Those without a weight stand with their defaults."
 
 
@@ -18,20 +26,20 @@ class Guidances:
 
     method: Annotated[tuple[str, ...], tyro.conf.arg(help=METHODS)] = ("qgf",)
 
-    weights: tuple[float, ...] = ()
+    weights: Floats = ()
     """Weights as flowguide.guide takes them."""
 
-    kappas: tuple[float, ...] = ()
+    kappas: Floats = ()
     """Weights in units of the task, measured from observations that the first run keeps. Without
     any weight: 1 3 10 30 100 of these."""
 
-    local: tuple[float, ...] = ()
+    local: Floats = ()
     """Weights in units of the observation at hand, measured for every action."""
 
-    relatives: tuple[float, ...] = ()
+    relatives: Floats = ()
     """Weights as shares of the velocity."""
 
-    norms: tuple[float, ...] = ()
+    norms: Floats = ()
     """Weights of the normalised gradient."""
 
     best_of_n: tuple[int, ...] = (1,)
@@ -82,7 +90,7 @@ class Playing:
     timeout: float = 120.0
     """Seconds after which a worker that has not answered is replaced."""
 
-    training: str = ""
+    training: Annotated[str, tyro.conf.arg(help_behavior_hint="")] = ""
     """A name for how the runs were trained, recorded with each episode."""
 
 
@@ -94,7 +102,7 @@ class Evaluate:
     and started again, it plays only what is missing. `flowguide report` makes tables and pictures.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+    runs: Runs
     """Folders of flowguide train, of one task. All their training seeds play."""
 
     out: Path
@@ -160,7 +168,7 @@ class Tune:
     only what is missing.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+    runs: Runs
     """Folders of flowguide train, of one task. One choice serves all their training seeds."""
 
     out: Path

@@ -1,8 +1,10 @@
 import _thread
 import contextlib
+import functools
 import gc
 import inspect
 import multiprocessing
+import operator
 import os
 import select
 import signal
@@ -12,39 +14,71 @@ from typing import Annotated, Any
 
 import tyro
 
+from .._near import did_you_mean
+from .._system.versions import versions
 from ._collect import Collect
 from ._demo import Demo
 from ._evaluate import Evaluate, Tune
+from ._parsing import read
 from ._report import Report
 from ._sweep import Sweep
 from ._train import Train, train_default
 
-
-def _command(arguments: list[str]) -> Any:
-    def subcommand(name: str, kind: type, **options: Any) -> Any:
-        description = inspect.getdoc(kind)
-        return Annotated[kind, tyro.conf.subcommand(name, description=description, **options)]
-
-    return (
-        subcommand("collect", Collect)
-        | subcommand("demo", Demo)
-        | subcommand("evaluate", Evaluate)
-        | subcommand("tune", Tune)
-        | subcommand("report", Report)
-        | subcommand("sweep", Sweep)
-        | subcommand("train", Train, default=train_default(arguments))
-    )
+# In the order in which they are used.
+COMMANDS = {
+    "demo": Demo,
+    "collect": Collect,
+    "train": Train,
+    "evaluate": Evaluate,
+    "tune": Tune,
+    "report": Report,
+    "sweep": Sweep,
+}
+DESCRIPTION = (
+    "Test-time guidance of frozen flow policies by a critic's gradient. `flowguide COMMAND --help` "
+    "says what a command takes, `flowguide --version` which flowguide this is."
+)
 
 
 def parse(arguments: list[str]) -> Any:
-    """What `flowguide` does with these arguments, as an object with `run()`."""
-    return tyro.cli(
-        _command(arguments),
-        args=arguments,
-        prog="flowguide",
-        description="Test-time guidance of frozen flow policies by a critic's gradient.",
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+    """What `flowguide` does with these arguments, as an object with `run()`.
+
+    **Raises:**
+
+    `SystemExit` after help or the version, and for options that cannot be read; `ValueError` for a
+    command that there is not.
+    """
+    if arguments[:1] == ["--version"]:
+        print(f"flowguide {versions()['flowguide']}")
+        raise SystemExit
+    name, *rest = arguments or [""]
+    if name in COMMANDS:
+        # By itself: options of other commands are none to be proposed.
+        kind = COMMANDS[name]
+        options = {"default": train_default(rest)} if kind is Train else {}
+        return read(kind, rest, f"flowguide {name}", _described(kind), **options)
+    if name and not name.startswith("-"):
+        raise ValueError(
+            f"There is no command {name!r}: expected one of {', '.join(COMMANDS)}."
+            f"{did_you_mean(name, COMMANDS)}"
+        )
+    return read(_all_commands(), arguments, "flowguide", DESCRIPTION)
+
+
+def _all_commands() -> Any:
+    """All of them, each with the first sentence of its description."""
+    each = (
+        Annotated[
+            kind,
+            tyro.conf.subcommand(name, description=_described(kind).partition("\n\n")[0]),
+        ]
+        for name, kind in COMMANDS.items()
     )
+    return functools.reduce(operator.or_, each)
+
+
+def _described(kind: type) -> str:
+    return inspect.getdoc(kind) or ""
 
 
 def main() -> None:

@@ -20,7 +20,9 @@ class Report:
     """
 
     files: Annotated[
-        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE [FILE ...]")
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="FILE [FILE ...]", help_behavior_hint="(required)"),
     ]
     """Results of `flowguide evaluate` (JSON Lines), and folders of `flowguide tune`."""
 

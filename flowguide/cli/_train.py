@@ -26,7 +26,7 @@ class Train:
     """The folder of the run; made if missing."""
 
     preset: Literal["default", "paper", "small"] = "default"
-    """Other defaults for the flags above: paper (1024x4, batch 1024, discount 0.999, 500,000 steps)
+    """Other defaults for the flags below: paper (1024x4, batch 1024, discount 0.999, 500,000 steps)
     or small (256x3, discount 0.98, 16,000 steps). `--preset paper --help` shows them."""
 
     def run(self) -> None:

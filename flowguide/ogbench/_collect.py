@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .._checks import as_positive_int
+from .._near import did_you_mean
 from .._random import as_seed
 from .._system.locks import alone_with
 from .._system.processes import start_worker, why_it_died, without_interrupts, worker_context
@@ -112,6 +113,7 @@ def check_collectable(dataset: str) -> None:
 def _recipe(dataset: str) -> Recipe:
     if dataset in RECIPES:
         return RECIPES[dataset]
+    hint = ""
     if dataset_name(dataset) in RECIPES:
         reason = f"is a task. Its dataset is {dataset_name(dataset)!r}"
     elif dataset.startswith(("visual-", "powderworld-")):
@@ -123,7 +125,8 @@ def _recipe(dataset: str) -> Recipe:
         )
     else:
         reason = "is no dataset that can be made here"
-    raise ValueError(f"{dataset!r} {reason}. Expected one of {SUPPORTED}.")
+        hint = did_you_mean(dataset, RECIPES)
+    raise ValueError(f"{dataset!r} {reason}. Expected one of {SUPPORTED}.{hint}")
 
 
 def _folder(out: str | os.PathLike) -> Path:

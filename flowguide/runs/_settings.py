@@ -135,7 +135,7 @@ class Settings:
     evaluate_weights: tuple[float, ...] = (0.1,)
     """Weights of qgf in an evaluation; the unguided policy always plays too."""
 
-    track: tuple[Tracker, ...] = ()
+    track: Annotated[tuple[Tracker, ...], tyro.conf.arg(help_behavior_hint="")] = ()
     """Trackers that metrics go to, besides metrics.jsonl: wandb, tensorboard."""
 
     def __post_init__(self):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from .._agent.cross import Crossing
 from .._checks import as_positive_int
+from .._near import did_you_mean
 from .._random import as_seed
 from ..ogbench import check_name, dataset_name, is_goal_conditioned
 from ..results import Condition
@@ -141,7 +142,10 @@ def find_plan(plan: str | os.PathLike) -> tuple[Path, Path]:
     folders = (package / "examples" / "ogbench", package.parent / "examples" / "ogbench")
     shipped = {found.stem: found for folder in folders[::-1] for found in folder.glob("*.toml")}
     if str(plan) not in shipped:
-        raise FileNotFoundError(f"There is no plan {file}. Shipped plans: {sorted(shipped)}.")
+        raise FileNotFoundError(
+            f"There is no plan {file}. Shipped plans: {sorted(shipped)}."
+            f"{did_you_mean(str(plan), shipped)}"
+        )
     return shipped[str(plan)], Path.cwd()
 
 
