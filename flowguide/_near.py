@@ -1,5 +1,5 @@
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def near_names(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
@@ -9,5 +9,9 @@ def near_names(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
 
 def did_you_mean(name: str, known: Iterable[str], *, count: int = 3) -> str:
     """A question to go at the end of an error, with a space before it; empty if none is near."""
-    near = near_names(name, known, count=count)
-    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return question(near_names(name, known, count=count))
+
+
+def question(meant: Sequence[str]) -> str:
+    """The same, where what may have been meant is known."""
+    return f" Did you mean {' or '.join(map(repr, meant))}?" if meant else ""

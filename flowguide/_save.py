@@ -14,6 +14,7 @@ from safetensors import safe_open, SafetensorError
 from safetensors.numpy import save_file
 
 from ._configuration import configuration, construct
+from ._near import near_names, question
 from ._policy import FlowPolicy
 from ._run_folder import RunFolder
 from ._system.files import replace_file
@@ -28,6 +29,10 @@ FORMAT = 2
 # flowguide 0.1.0 (format 1) wrote these beside the arrays.
 _CONFIG_FILE = "config.json"
 _OBSERVATIONS_FILE = "observations.npy"
+
+
+class NoObservationsError(FileNotFoundError):
+    """A policy and a critic are there, and no observations with them."""
 
 
 def save(
@@ -142,11 +147,12 @@ def load_observations(folder: str | os.PathLike[str], *, seed: int | None = None
 
     **Raises:**
 
-    `FileNotFoundError` if none were saved; `ValueError` for a file that is damaged.
+    `FileNotFoundError` if none were saved, or no policy and critic; `ValueError` for a file that is
+    damaged.
     """
     file, _, arrays = _read(RunFolder(Path(folder).expanduser()).the_one(seed))
     if OBSERVATIONS not in arrays:
-        raise FileNotFoundError(
+        raise NoObservationsError(
             f"{file} holds no observations: flowguide.save(folder, policy, critic, "
             "observations=...) writes them."
         )
@@ -157,10 +163,7 @@ def _read(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarray]]:
     """The file of a folder, its configuration and its arrays, as they were written."""
     file = folder / MODEL_FILE
     if not file.is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no saved policy and critic: {file.name} is missing. "
-            "flowguide.save(folder, policy, critic) writes it, and flowguide train when it is done."
-        )
+        raise FileNotFoundError(f"{folder} holds no saved policy and critic: {_reason(folder)}")
     try:
         with safe_open(file, "numpy") as opened:
             texts = opened.metadata() or {}
@@ -191,6 +194,29 @@ def _read(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarray]]:
     if HEADER not in texts:
         arrays |= _old_observations(folder / _OBSERVATIONS_FILE)
     return file, header, arrays
+
+
+def _reason(folder: Path) -> str:
+    """Why a folder holds none, and which one may have been meant."""
+    if folder.is_file():
+        return "it is a file. Expected the folder that flowguide.save or flowguide train wrote."
+    if not folder.is_dir():
+        beside = [each.name for each in folder.parent.glob("*/")]
+        near = [str(folder.with_name(name)) for name in near_names(folder.name, beside)]
+        return f"there is no such folder.{question(near)}"
+    inside = [
+        str(each)
+        for each in sorted(folder.glob("*/"))
+        if (each / MODEL_FILE).is_file() or RunFolder(each).finished_file.is_file()
+    ]
+    if inside:
+        return f"{MODEL_FILE} is missing.{question(inside[:3])}"
+    if RunFolder(folder).settings_file.is_file():
+        return "its training is not finished. The same flowguide train goes on with it."
+    return (
+        f"{MODEL_FILE} is missing. flowguide.save(folder, policy, critic) writes it, and flowguide "
+        "train when it is done."
+    )
 
 
 def _is_first_version(config: Path) -> bool:

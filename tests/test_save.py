@@ -184,6 +184,26 @@ def test_a_file_of_others_is_refused(tmp_path):
         fg.load(tmp_path)
 
 
+def test_a_folder_around_or_beside_the_one_that_was_meant(tmp_path, key):
+    fg.save(tmp_path / "demo" / "run", mlp_policy(key), None)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "settings.json").write_text("{}")
+    inside = tmp_path / "demo" / "run"
+    for folder, said in (
+        ("demo", f"model.safetensors is missing. Did you mean {str(inside)!r}?"),
+        ("deno", f"there is no such folder. Did you mean {str(tmp_path / 'demo')!r}?"),
+        ("demo/run/model.safetensors", "it is a file. Expected the folder"),
+        ("empty", "model.safetensors is missing. flowguide.save"),
+        ("half", "its training is not finished"),
+    ):
+        for load in (fg.load, fg.load_observations):
+            with pytest.raises(FileNotFoundError) as error:
+                load(tmp_path / folder)
+            assert str(error.value).startswith(f"{tmp_path / folder} holds no saved policy")
+            assert said in str(error.value)
+
+
 def test_observations_are_kept_and_replaced(tmp_path, key):
     policy, critic = mlp_policy(key), mlp_critic(key)
     observations = np.arange(14, dtype=np.float32).reshape(2, OBSERVATION_SIZE)

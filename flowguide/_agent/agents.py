@@ -7,7 +7,7 @@ from .._critic import Critic
 from .._fingerprint import fingerprint
 from .._policy import AbstractPolicy
 from .._run_folder import RunFolder
-from .._save import load, load_observations
+from .._save import load, load_observations, NoObservationsError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def load_agents(run: str | os.PathLike, *, training: str = "") -> list[Agent]:
             raise ValueError(f"{folder} holds no policy.")
         try:
             observations = load_observations(folder)
-        except FileNotFoundError:
+        except NoObservationsError:
             observations = None
         agents.append(Agent(policy, critic, seed, training, observations=observations))
     return agents

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._run_folder import RunFolder
-from .._save import load_observations
+from .._save import load_observations, NoObservationsError
 from ..ogbench import is_goal_conditioned
 from .agents import Agent, load_agents
 
@@ -65,7 +65,7 @@ def observations_of(runs: Sequence[str | os.PathLike]) -> Any:
 
     **Raises:**
 
-    `ValueError` if it kept none.
+    `ValueError` if it kept none; what `flowguide.load_observations` raises else.
     """
     if not runs:
         raise ValueError("No run was given: expected folders of `flowguide train`.")
@@ -73,7 +73,7 @@ def observations_of(runs: Sequence[str | os.PathLike]) -> Any:
     seeds = RunFolder(run).seeds()
     try:
         return load_observations(run, seed=seeds[0] if seeds else None)
-    except FileNotFoundError as error:
+    except NoObservationsError as error:
         raise ValueError(
             "Weights in units of the task (kappas) are measured from observations of the first "
             f"run, and it has none: {error} Weights in units of the observation at hand (local) "

@@ -19,11 +19,14 @@ def read_json_lines(file: Path, what: str) -> list[tuple[int, dict[str, Any]]]:
 
     **Raises:**
 
-    `ValueError` naming the line that is no object.
+    `ValueError` naming the line that is no object, or the file that is no text.
     """
     if not file.exists():
         return []
-    *lines, last = file.read_text(encoding="utf-8-sig").split("\n")
+    try:
+        *lines, last = file.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is no text: expected JSON Lines, one {what} each.") from error
     values = []
     for number, line in enumerate([*lines, last], start=1):
         if not line.strip():

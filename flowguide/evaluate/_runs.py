@@ -96,6 +96,11 @@ def play_into(
     pool: Pool | None = None,
 ) -> list[Episode]:
     """What `evaluate_runs` does, with runs that are loaded."""
+    if file.is_dir():
+        raise IsADirectoryError(
+            f"{file} is a folder: expected a file for the episodes, such as "
+            f"{file / 'results.jsonl'}."
+        )
     file.parent.mkdir(parents=True, exist_ok=True)
     with alone_with(file, "playing into"):
         agents, task, _ = runs
@@ -119,11 +124,17 @@ def play_into(
         finished = [kept[key] for key in asked if key in kept]
         on_message(
             f"{task}: {len(agents)} training {'seed' if len(agents) == 1 else 'seeds'} x "
-            f"{len(conditions)} conditions x {len(episode_seeds)} episodes; {len(finished):,} of "
+            f"{len(conditions)} {'condition' if len(conditions) == 1 else 'conditions'} x "
+            f"{len(episode_seeds)} {'episode' if len(episode_seeds) == 1 else 'episodes'}; "
+            f"{len(finished):,} of "
             f"{len(asked):,} are there already."
         )
-        with progress_bar("episodes", enabled=progress) as bar, file.open("a") as lines:
-            row = bar.add_task("play", total=len(asked), completed=len(finished), note="")
+        is_done = len(finished) == len(asked)
+        with (
+            progress_bar("episodes", enabled=progress and not is_done) as bar,
+            file.open("a") as lines,
+        ):
+            row = bar.add_task("play", total=len(asked), completed=len(finished), note="playing")
 
             def on_episode(episode: Episode) -> None:
                 lines.write(episode.to_json() + "\n")

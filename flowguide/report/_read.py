@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from .._near import question
 from .._results.conditions import Condition, without_hashes
 from .._results.episodes import condition_from, Episode, read_episodes
 from .._results.tuned import TEST_FILE, TUNED_FILE, VALIDATION_FILE
+from .._run_folder import RunFolder
 
 Kind = Literal["played", "test"]
 
@@ -156,7 +158,7 @@ def _read_tuned(folder: Path) -> tuple[TunedFolder, int]:
     if not file.exists():
         raise ValueError(
             f"{folder} has no {TUNED_FILE}: expected a folder that flowguide tune finished, or the "
-            "results file itself."
+            f"results file itself.{question(_results_in(folder))}"
         )
     validation, first = _once(_read(folder / VALIDATION_FILE), str(folder))
     test, second = _once(_read(folder / TEST_FILE), str(folder))
@@ -172,6 +174,13 @@ def _read_tuned(folder: Path) -> tuple[TunedFolder, int]:
         raise ValueError(f"{file} is of {(task, training)}, its episodes of {sorted(strange)}.")
     group = Group(task, training, "test", test)
     return TunedFolder(task, training, chosen, rounds, validation, group), first + second
+
+
+def _results_in(folder: Path) -> list[str]:
+    """What a folder holds that a report could be about."""
+    tuned = [file.parent for file in folder.glob(f"*/{TUNED_FILE}")]
+    files = [file for file in folder.glob("*.jsonl") if file != RunFolder(folder).metrics_file]
+    return [str(each) for each in sorted([*files, *tuned])[:3]]
 
 
 def _chosen(labels: Sequence[Any], validation: Sequence[Episode]) -> list[Condition]:

@@ -69,6 +69,13 @@ def test_observations_of_runs(tmp_path):
     fg.save(two, *fg.load(two))
     with pytest.raises(ValueError, match=r"kappas.*first run.*holds no observations.*local"):
         observations_of([two, one])
+    # Of a folder that is none nothing is said of weights.
+    with pytest.raises(
+        FileNotFoundError, match=f"^{tmp_path} holds no .*Did you mean '{one}' or '{two}'"
+    ):
+        observations_of([tmp_path])
+    with pytest.raises(IsADirectoryError, match=f"{one} is a folder: .*results.jsonl"):
+        evaluate_runs([two], UNGUIDED, 1, one, **OPTIONS)
     with pytest.raises(ValueError, match="No run was given"):
         observations_of([])
 

@@ -104,8 +104,8 @@ def test_what_the_jobs_call(plan: Path, tmp_path: Path, capsys, monkeypatch):
     # Guidances are made by the job; one whose fields are equal is the same.
     guidances = {"unguided": None, "best of 4": flowguide.best_of_n(4)}
     calls["evaluate_runs"].assert_called_once_with([critic], guidances, 1, played, **options)
-    # Units are measured from what the run kept.
-    with pytest.raises(ValueError, match="measured from observations of the first run"):
+    # Units are measured from what the run kept, and here there is none.
+    with pytest.raises(FileNotFoundError, match="holds no saved policy and critic"):
         do("tune")
     observations = np.ones((4, 3), np.float32)
     flowguide.save(critic, None, None, observations=observations)
@@ -179,7 +179,8 @@ def test_a_sweep_from_data_to_report(plan: Path, tmp_path: Path, capsys):
     shown = capsys.readouterr().out
     assert re.search(r"all +5 +- +- +- +-", shown)
     assert f"done: critic.tiny.{TASK}.seed_2\n" in shown
-    assert f"The report is {out / 'report' / 'report.html'}." in shown
+    page = out / "report" / "report.html"
+    assert f"Next: open {page.absolute().as_uri()} in a browser." in shown
     # The report's numbers are those of what was played.
     lines = (out / "evaluations" / TASK / "tiny" / "seed_2.jsonl").read_text().splitlines()
     assert {json.loads(line)["label"] for line in lines} == {"unguided", "best of 4"}
