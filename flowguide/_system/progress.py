@@ -6,6 +6,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+COMPILING = "compiling"
+
 
 def make_console(**options: Any) -> "Console":
     """A console that shows what it is given: no brackets of a path or a label are markup."""
@@ -30,12 +32,14 @@ def progress_bar(
     unit: str, console: "Console | None" = None, *, enabled: bool = True
 ) -> "Progress":
     """A bar with count, speed, time left and a note (the task's field `note`), on standard error
-    unless a console is given."""
+    unless a console is given. A narrow terminal shows less of it, and a file nothing: a line of a
+    log does not move."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
         ProgressColumn,
+        SpinnerColumn,
         Task,
         TextColumn,
         TimeRemainingColumn,
@@ -48,15 +52,22 @@ def progress_bar(
             speed = task.finished_speed or task.speed
             return Text("" if speed is None else f"{speed:,.1f} {unit}/s", style="cyan")
 
+    class Note(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(task.fields["note"], style="dim", no_wrap=True, overflow="ellipsis")
+
+    console = console or make_console(stderr=True)
+    # Of these the note alone is cut: half a count or half a speed says something else.
+    whole = Column(no_wrap=True)
+    columns = [TextColumn("  "), SpinnerColumn("line", finished_text=" ")]
+    columns += [BarColumn(bar_width=16 if console.width >= 60 else 6, table_column=whole)]
+    columns += [MofNCompleteColumn(table_column=whole)]
+    if console.width >= 80:
+        columns.append(Speed(table_column=whole))
+    if console.width >= 60:
+        columns.append(TimeRemainingColumn(table_column=whole))
     return Progress(
-        TextColumn("   "),
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        Speed(table_column=Column(no_wrap=True)),
-        TimeRemainingColumn(),
-        TextColumn(
-            "{task.fields[note]}", style="dim", markup=False, table_column=Column(no_wrap=True)
-        ),
-        console=console or make_console(stderr=True),
-        disable=not enabled,
+        *(*columns, Note(table_column=Column(no_wrap=False))),
+        console=console,
+        disable=not (enabled and (console.is_terminal or console.is_jupyter)),
     )

@@ -12,7 +12,7 @@ import jax.random as jr
 import numpy as np
 
 from .._run_folder import RunFolder
-from .._system.progress import progress_bar
+from .._system.progress import COMPILING, progress_bar
 from ..data import SliceStream
 from ..train import init, Report, train, TrainState
 from ._along import evaluate_along
@@ -72,7 +72,7 @@ def train_on(
         )
         stack.callback(metrics.close)
         bar = stack.enter_context(progress_bar("updates", enabled=progress))
-        task = bar.add_task("train", total=settings.steps, completed=step, note="")
+        task = bar.add_task("train", total=settings.steps, completed=step, note=COMPILING)
         since = time.perf_counter(), step
 
         def record(report: Report) -> None:
@@ -82,6 +82,10 @@ def train_on(
             bar.update(task, completed=report.step, note=_note(report))
             if on_report is not None:
                 on_report(report)
+
+        def on_progress(step: int) -> None:
+            note = bar.tasks[task].fields["note"]
+            bar.update(task, completed=step, note="" if note == COMPILING else note)
 
         def on_stop(step: int, state: TrainState) -> None:
             nonlocal since
@@ -107,6 +111,7 @@ def train_on(
                 state=state,
                 on_report=record,
                 on_stop=on_stop,
+                on_progress=None if bar.disable else on_progress,
             )
         except FloatingPointError as error:
             last = "There is no checkpoint before it."

@@ -1,5 +1,6 @@
 import atexit
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from ..data import AbstractSampler, SliceStream
 from ._best import Best, init_best, keep_better
 from ._learner import AbstractLearner
 from ._updates import advance, over_seeds, Seeds, split_keys, typed, validate
+
+PROGRESS_SECONDS = 0.5
 
 
 class TrainState(eqx.Module):
@@ -104,6 +107,7 @@ def train(
     on_report: Callable[[Report], None] | None = None,
     stop_every: int | None = None,
     on_stop: Callable[[int, TrainState], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> TrainState:
     """Trains a learner from data on the device: batches are drawn inside one compiled loop.
 
@@ -115,8 +119,8 @@ def train(
     - `batch_size`: windows in each.
     - `key`: the same key gives the same result. An array of S keys trains S seeds in one program,
         each on its own batches.
-    - `log_every`: updates between two reports; the host is met only there, and where a
-        `SliceStream` goes on to its next slice.
+    - `log_every`: updates between two reports; the host is met only there, where a `SliceStream`
+        goes on to its next slice, and for `on_progress`.
     - `validation`: where the validation losses of each report come from, 8 batches that stay the
         same.
     - `keep_best`: names of losses, such as `"critic/loss"`; the result of that learner is then the
@@ -127,6 +131,8 @@ def train(
         `log_every`.
     - `on_stop`: called with the number of updates and the state, after `on_report` if both are due,
         and at the end.
+    - `on_progress`: called with the number of updates done about twice a second, and first when all
+        is compiled. It changes no parameter, and of mean losses perhaps the last digit.
 
     **Returns:**
 
@@ -158,10 +164,15 @@ def train(
     update_keys = split_keys(key)[1]
     done = int(state.step)
     sums: list[tuple[int, dict[str, Array]]] = []
+    pace = steps if on_progress is None else 1
+    is_compiled = False
     while done < steps:
-        stop = min(steps, *((done // interval + 1) * interval for interval in intervals))
+        stop = min(
+            *(steps, done + pace), *((done // interval + 1) * interval for interval in intervals)
+        )
         sampler = data.at(done) if isinstance(data, SliceStream) else data
         numbers = jnp.asarray(done), jnp.asarray(stop)
+        began = time.perf_counter()
         new, summed, bad = advance(
             (learner, sampler, update_keys), state.learner, *numbers, batch_size
         )
@@ -169,6 +180,12 @@ def train(
         state = TrainState(jnp.asarray(stop), new, state.best)
         _refuse_non_finite(bad, sampler, batch_size)
         sums.append((stop - done, summed))
+        if on_progress is not None:
+            on_progress(stop)
+            if is_compiled:
+                each = (time.perf_counter() - began) / (stop - done)
+                pace = max(1, int(PROGRESS_SECONDS / each))
+            is_compiled = True
         done = stop
         is_due = not done % stop_every or done == steps
         if done % log_every and done < steps:

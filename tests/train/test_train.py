@@ -318,6 +318,32 @@ def test_nothing_is_compiled_again_for_another_number(key):
     assert len(traces) == count
 
 
+def test_progress_is_told_between_reports_and_changes_nothing(key, monkeypatch):
+    monkeypatch.setattr("flowguide.train._loop.PROGRESS_SECONDS", 0.0)
+    windows = Windows(chain_dataset(20), 1)
+    learner = FlowMatching(lambda k: nn.VelocityMLP(1, (1, 1), (8,), key=k))
+    told, reports = [], ([], [])
+    states = [
+        train(
+            *(learner, windows),
+            **{"steps": 10, "batch_size": 8, "key": key, "log_every": 4},
+            on_report=reports[i].append,
+            on_progress=on_progress,
+        )
+        for i, on_progress in enumerate((None, told.append))
+    ]
+    # At no time to wait, after each update.
+    assert told == [*range(1, 11)]
+    assert [each.step for each in reports[1]] == [4, 8, 10]
+    for plain, followed in zip(*map(jax.tree.leaves, states), strict=True):
+        if eqx.is_array(plain):
+            np.testing.assert_array_equal(plain, followed)
+    for plain, followed in zip(*reports, strict=True):
+        for name, loss in plain.losses.items():
+            # Means of means: the last digit may differ.
+            np.testing.assert_allclose(followed.losses[name], loss, rtol=1e-5)
+
+
 def test_bfloat16_computes_and_float32_learns(key):
     windows = Windows(chain_dataset(20), 1)
     networks = [
