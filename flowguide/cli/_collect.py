@@ -5,6 +5,8 @@ from typing import Annotated
 import tyro
 
 from .._system.processes import cores
+from .._system.progress import make_console, printer
+from ._terminal import next_command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Collect:
     def run(self) -> None:
         from ..ogbench import collect
 
+        on_message = printer(make_console())
         workers = cores() if self.workers is None else self.workers
         file = collect(self.dataset, self.episodes, self.out, workers=workers, seed=self.seed)
-        print(f"Wrote {file} and {file.with_name(file.stem + '-val.npz').name}.")
+        on_message(f"Wrote {file} and {file.with_name(file.stem + '-val.npz').name}.")
+        name = self.dataset.removesuffix("-v0")
+        options = ("--dataset-dir", self.out, "--preset", "small", "--out", f"runs/{name}")
+        on_message(next_command("train", f"{name}-singletask-task1-v0", *options))

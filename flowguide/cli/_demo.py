@@ -5,18 +5,22 @@ from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 from .._random import as_seed
+from .._results.conditions import UNGUIDED
 from .._system.files import replace_file
 from .._system.processes import cores
 from .._system.progress import make_console, printer
 from .._weight import DEFAULT_KAPPA
-from ._terminal import success_table
+from ._terminal import next_command, show_rates
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..results import Episode
+    from ..results import Episode, Success
 
 RUN = "run"
+RESULTS = "results.jsonl"
+PICTURE = "success.png"
+_VERDICTS = {"better": "so better", "worse": "so worse", "": "not to be told apart"}
 INDENT = "    "
 
 
@@ -118,7 +122,15 @@ def run(plan: Plan, out: Path, seed: int) -> None:
     folder = _train(plan, out, seed, console)
     episodes = _evaluate(plan, out, folder, console)
     _report(plan, out, episodes, console)
-    printer(console)(f"Done in {time.perf_counter() - started:.0f} s. Everything is in {out}.")
+    say = printer(console)
+    for line in _shown(plan, episodes):
+        say(line)
+    say(f"Done in {time.perf_counter() - started:.0f} s. In {out}: {PICTURE}, {RESULTS}, {RUN}.")
+    say(f"Next, in Python: policy, critic = flowguide.load({str(folder)!r})")
+    say(next_command("report", out / RESULTS, "--out", out / "report"))
+    say(next_command("tune", folder, "--method", "qgf", "ood", "--out", out / "tuned"))
+    if plan is MAZE:
+        say(next_command("demo", "--out", out.with_name(f"{out.name}-cube")))
 
 
 def _claim(plan: Plan, out: Path, seed: int) -> None:
@@ -168,12 +180,12 @@ def _evaluate(plan: Plan, out: Path, folder: Path, console: "Console") -> list["
     from ..evaluate import evaluate_runs
 
     guidances = plan.guidances()
-    _head(console, 3, f"Playing {plan.episodes} paired episodes in {len(guidances)} conditions")
+    _head(console, 3, "Playing the same episodes unguided and guided")
     return evaluate_runs(
         [folder],
         guidances,
         plan.episodes,
-        out / "results.jsonl",
+        out / RESULTS,
         num_envs=plan.num_envs,
         on_message=printer(console, INDENT),
     )
@@ -190,7 +202,42 @@ def _report(plan: Plan, out: Path, episodes: list["Episode"], console: "Console"
     from ..results import summarise
 
     _head(console, 4, "Success, with 95% Wilson intervals")
-    console.print(success_table(summarise(episodes)))
-    plot_success(episodes, out / "success.png", plan.task)
-    for name in ("success.png", "results.jsonl", RUN):
-        printer(console, INDENT)(str(out / name))
+    show_rates(console, summarise(episodes))
+    plot_success(episodes, out / PICTURE, plan.task)
+
+
+def _shown(plan: Plan, episodes: list["Episode"]) -> list[str]:
+    """What the episodes say of the default weight, whichever way they went."""
+    from .._results.tables import change, mark
+    from ..results import compare
+
+    conditions = {episode.condition.label: episode.condition for episode in episodes}
+    guided, chosen = f"qgf local {DEFAULT_KAPPA:g}", f"best of {plan.best_of_n}"
+    sentences = []
+    for baseline, name in (
+        (UNGUIDED, "The policy alone"),
+        (chosen, f"The {chosen} of its actions"),
+    ):
+        rows = compare(episodes, conditions[baseline]) if baseline in conditions else []
+        found = {row.condition.label: row for row in rows}
+        theirs, ours = (
+            found[label].success if label in found else None for label in (baseline, guided)
+        )
+        if theirs is None or ours is None:
+            return []
+        difference = found[guided].difference
+        verdict = _VERDICTS[mark(difference)]
+        sentences.append(
+            f"{name} solved {_solved(theirs)} episodes, qgf at the default weight {_solved(ours)}: "
+            f"{change(difference)}, {verdict}."
+        )
+    return [
+        "What it shows: the same frozen policy and critic, on the same episodes.",
+        *sentences,
+        "Of one training, and all weights that were tried are in the table: a demonstration, and "
+        "no estimate.",
+    ]
+
+
+def _solved(success: "Success") -> str:
+    return f"{success.rate * success.count:.0f} of {success.count}"

@@ -126,7 +126,7 @@ class Evaluate:
         from ..evaluate import evaluate_runs
         from ..results import summarise
         from ..video import record_videos, video_problem
-        from ._terminal import success_table
+        from ._terminal import next_command, show_rates
 
         console = make_console()
         on_message = printer(console)
@@ -148,15 +148,18 @@ class Evaluate:
         )
         rates = summarise(episodes)
         if rates:
-            console.print(success_table(rates))
+            show_rates(console, rates)
         else:
             on_message("No episode says whether it was a success: the report compares returns.")
-        on_message(f"The episodes are in {self.out}: `flowguide report {self.out} --out DIR`.")
+        on_message(f"The episodes are in {self.out}.")
         if self.videos:
             folder = self.out.parent / "videos"
             record_videos(
                 self.runs, guidances, episodes, self.videos, folder, on_message=on_message
             )
+        # A report shows the videos that are in its folder.
+        report = self.out.parent if self.videos else self.out.parent / "report"
+        on_message(next_command("report", self.out, "--out", report))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +190,7 @@ class Tune:
     def run(self) -> None:
         from ..evaluate import tune_runs
         from ..results import summarise
-        from ._terminal import success_table
+        from ._terminal import next_command, show_rates
 
         console = make_console()
         on_message = printer(console)
@@ -201,6 +204,7 @@ class Tune:
             **dataclasses.asdict(self.playing),
         )
         console.print("Validation: success in the episodes that chose, so optimistic for the best.")
-        console.print(success_table(summarise(tuned.validation)))
+        show_rates(console, summarise(tuned.validation))
         console.print("Test: other episodes.")
-        console.print(success_table(summarise(tuned.test)))
+        show_rates(console, summarise(tuned.test))
+        on_message(next_command("report", self.out, "--out", self.out / "report"))

@@ -47,12 +47,14 @@ class Report:
         if not console.is_terminal:
             # A file has no width: lines as long as the tables.
             console = make_console(width=160)
-        report(
+        on_message = printer(console)
+        page = report(
             self.files,
             self.out,
             baseline=self.baseline,
             runs=self.runs or None,
             command=shlex.join(["flowguide", *sys.argv[1:]]),
-            on_message=printer(console),
+            on_message=on_message,
             on_table=lambda table: show_table(console, table, self.rows),
         )
+        on_message(f"Next: open {page.absolute().as_uri()} in a browser.")

@@ -1,11 +1,13 @@
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TYPE_CHECKING
 
 import tyro
 
-from .._system.progress import make_console
+from .._system.progress import make_console, printer
+from ._terminal import next_command
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,8 +53,11 @@ class Sweep:
         from ..sweep import dry_run, status, sweep
 
         console = make_console()
+        on_message = printer(console)
+        command = next_command("sweep", self.plan, "--out", self.out)
         if self.dry_run:
             print("\n".join(dry_run(self.plan, self.out)))
+            on_message(command)
             return
         if self.status:
             jobs, found = status(self.plan, self.out)
@@ -65,10 +70,15 @@ class Sweep:
         console.print(table(jobs, found, self.out), highlight=False, soft_wrap=True)
         report = self.out.expanduser() / "report" / "report.html"
         if report.exists():
-            console.print(f"The report is {report}.", highlight=False, soft_wrap=True)
-        if self.status or self.write:
-            return
+            on_message(f"Next: open {report.absolute().as_uri()} in a browser.")
         stages = [each.stage for each in found.values()]
+        if self.status or self.write:
+            if self.write:
+                folder = shlex.quote(str(self.out))
+                command = f"Next: cd {folder} && snakemake --keep-going --rerun-triggers params -c1"
+            if self.write or stages.count("done") < len(jobs):
+                on_message(command)
+            return
         failed = stages.count("failed") + stages.count("blocked")
         if failed:
             raise RuntimeError(

@@ -6,8 +6,10 @@ from typing import Literal
 
 import tyro
 
+from .._run_folder import RunFolder
 from .._system.progress import make_console, printer
 from ..runs import preset, Settings
+from ._terminal import next_command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +35,21 @@ class Train:
         from ..runs import run
 
         on_message = printer(make_console())
+        # Of a run that was finished before, the library says the same.
+        is_new = not RunFolder(self.out.expanduser()).finished()
         run(self.settings, self.out, on_message=on_message)
-        on_message(f"Done: flowguide.load({str(self.out)!r}) gives policy and critic.")
+        if is_new:
+            on_message(f"Done: flowguide.load({str(self.out)!r}) gives policy and critic.")
+        on_message(next_command(*self._next()))
+
+    def _next(self) -> list[str | Path]:
+        settings, out = self.settings, self.out
+        if settings.critic == "none":
+            # Chunks of a critic are those of its policy.
+            options = ["--horizon", str(settings.horizon), "--dataset-dir", settings.dataset_dir]
+            return ["train", settings.task, "--frozen", out, *options, "--out", out / "critic"]
+        method = ["--method", "robust_q"] if settings.critic == "robust" else []
+        return ["evaluate", out, *method, "--out", out / "results.jsonl"]
 
 
 def train_default(arguments: Sequence[str]) -> Train:

@@ -285,7 +285,8 @@ def test_the_command_prints_tables(made, tmp_path, capsys, monkeypatch):
     assert any(line.startswith("Honest weights: cube-single") for line in lines)
     assert any("validation success (optimistic)" in line for line in lines)
     assert any(ERROR in line for line in lines)
-    assert lines[-1].startswith("Wrote")
+    assert lines[-2].startswith("Wrote")
+    assert re.fullmatch(r"Next: open file:///.*/report\.html in a browser\.", lines[-1])
 
 
 def test_a_narrow_terminal_does_not_break_numbers(made):
@@ -377,6 +378,11 @@ def test_files_that_are_no_results(tmp_path):
     with pytest.raises(ValueError, match=r"has no tuned\.json"):
         read_report([tmp_path])
     (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(ValueError, match=r"Did you mean '.*empty\.jsonl'"):
+        read_report([tmp_path])
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    with pytest.raises(ValueError, match=r"picture\.png is no text: expected JSON Lines"):
+        read_report([tmp_path / "picture.png"])
     with pytest.raises(ValueError, match="holds no episodes"):
         read_report([tmp_path / "empty.jsonl"])
 

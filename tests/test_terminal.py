@@ -1,0 +1,130 @@
+"""What the commands show while they work and when they are done, in terminals of any width."""
+
+import io
+import shlex
+
+import pytest
+
+from flowguide._system.progress import make_console, progress_bar
+from flowguide.cli import _demo
+from flowguide.cli._collect import Collect
+from flowguide.cli._main import parse
+from flowguide.cli._terminal import next_command, show_rates
+from flowguide.cli._train import Train
+from flowguide.ogbench._names import check_name
+from flowguide.results import Condition, Episode, summarise
+from flowguide.runs import Settings
+
+from .site.blocks import unchecked
+
+TASK = "pointmaze-medium-stitch-singletask-task1-v0"
+
+
+def shown(bar_of, **options):
+    text = io.StringIO()
+    with bar_of(make_console(file=text, **options)) as bar:
+        bar.add_task("train", total=6_000, completed=1_234, note="critic 10.7, policy 0.965")
+        bar.refresh()
+    return text.getvalue()
+
+
+def updates(console):
+    return progress_bar("updates", console)
+
+
+@pytest.mark.parametrize("width", [100, 60, 40, 30])
+def test_a_bar_is_one_line_that_never_cuts_its_count(width):
+    text = shown(updates, width=width, force_terminal=True, color_system=None)
+    lines = [line for line in text.replace("\r", "\n").splitlines() if "1234" in line]
+    assert lines and all("1234/6000" in line for line in lines)
+    assert ("critic 10.7, policy 0.965" in text) == (width == 100)
+
+
+def test_a_file_gets_no_bar():
+    assert shown(updates) == ""
+
+
+def episodes(**solved):
+    """Of each condition so many of eight episodes."""
+    conditions = {
+        "unguided": Condition(),
+        "chosen": Condition("best of 4"),
+        "guided": Condition("qgf local 5", "qgf", 5.0, "local"),
+    }
+    return [
+        Episode(conditions[name], 0, seed, seed < count, 0.0, 1, "task")
+        for name, count in solved.items()
+        for seed in range(8)
+    ]
+
+
+def test_a_row_is_a_list_where_a_table_has_no_room():
+    rates = summarise(episodes(unguided=0, guided=8))
+    for width, is_table in ((80, True), (30, False)):
+        text = io.StringIO()
+        show_rates(make_console(file=text, width=width), rates)
+        lines = text.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        assert ("condition" in lines[0]) == is_table
+        assert any("[0.68, 1.00]" in line for line in lines)
+    assert lines[:4] == ["unguided", "  weight: -", "  episodes: 8", "  success: 0.00"]
+
+
+@pytest.mark.parametrize(
+    ("solved", "said"),
+    [
+        ({"unguided": 0, "chosen": 8, "guided": 8}, ["so better", "not to be told apart"]),
+        ({"unguided": 8, "chosen": 0, "guided": 0}, ["so worse", "not to be told apart"]),
+        ({"unguided": 0, "chosen": 8, "guided": 0}, ["not to be told apart", "so worse"]),
+    ],
+)
+def test_a_demo_says_what_its_episodes_say(solved, said):
+    first, alone, chosen, last = _demo._shown(_demo.MAZE, episodes(**solved))
+    assert "frozen" in first and "no estimate" in last
+    assert alone.startswith(f"The policy alone solved {solved['unguided']} of 8 episodes, qgf at")
+    assert chosen.startswith(f"The best of 4 of its actions solved {solved['chosen']} of 8")
+    assert f"the default weight {solved['guided']} of 8" in alone
+    for sentence, verdict in zip((alone, chosen), said, strict=True):
+        assert sentence.endswith(f", {verdict}.")
+
+
+def next_of(capsys):
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("Next: flowguide ")
+    command, *arguments = shlex.split(lines[-1].removeprefix("Next: "))
+    assert command == "flowguide"
+    with unchecked():
+        return parse(arguments)
+
+
+def test_a_path_in_the_next_command_can_be_typed(tmp_path):
+    line = next_command("report", tmp_path / "my results.jsonl", "--out", "x")
+    assert shlex.split(line)[3] == str(tmp_path / "my results.jsonl")
+
+
+def test_collecting_ends_with_the_command_that_trains(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("flowguide.ogbench.collect", lambda name, *_, **__: tmp_path / name)
+    Collect("cube-single-play-v0", 2, tmp_path).run()
+    train = next_of(capsys)
+    check_name(train.settings.task)
+    assert train.settings.dataset_dir == tmp_path
+
+
+@pytest.mark.parametrize("critic", ["iql", "robust", "none"])
+def test_training_ends_with_the_command_that_uses_it(critic, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("flowguide.runs.run", lambda *_, **__: None)
+    Train(Settings(TASK, critic=critic, horizon=7), tmp_path / "a run").run()
+    following = next_of(capsys)
+    if critic == "none":
+        assert following.settings.frozen == tmp_path / "a run"
+        assert following.settings.horizon == 7
+        return
+    assert following.runs == (tmp_path / "a run",)
+    assert following.guidances.method == ("robust_q" if critic == "robust" else "qgf",)
+
+
+def test_a_finished_run_is_said_to_be_so_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("flowguide.runs.run", lambda *_, **__: None)
+    (tmp_path / "finished.json").write_text('{"steps": 1, "seeds": [0]}')
+    Train(Settings(TASK), tmp_path).run()
+    assert "Done" not in capsys.readouterr().out
