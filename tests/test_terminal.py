@@ -73,9 +73,9 @@ def test_a_row_is_a_list_where_a_table_has_no_room():
 @pytest.mark.parametrize(
     ("solved", "said"),
     [
-        ({"unguided": 0, "chosen": 8, "guided": 8}, ["so better", "not to be told apart"]),
-        ({"unguided": 8, "chosen": 0, "guided": 0}, ["so worse", "not to be told apart"]),
-        ({"unguided": 0, "chosen": 8, "guided": 0}, ["not to be told apart", "so worse"]),
+        ({"unguided": 0, "chosen": 8, "guided": 8}, ["qgf is better", "not to be told apart"]),
+        ({"unguided": 8, "chosen": 0, "guided": 0}, ["qgf is worse", "not to be told apart"]),
+        ({"unguided": 0, "chosen": 8, "guided": 0}, ["not to be told apart", "qgf is worse"]),
     ],
 )
 def test_a_demo_says_what_its_episodes_say(solved, said):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RUN = "run"
 RESULTS = "results.jsonl"
 PICTURE = "success.png"
-_VERDICTS = {"better": "so better", "worse": "so worse", "": "not to be told apart"}
+_VERDICTS = {"better": "qgf is better", "worse": "qgf is worse", "": "not to be told apart"}
 INDENT = "    "
 
 
