@@ -1,6 +1,7 @@
 """What the commands show while they work and when they are done, in terminals of any width."""
 
 import io
+import re
 import shlex
 
 import pytest
@@ -71,21 +72,20 @@ def test_a_row_is_a_list_where_a_table_has_no_room():
 
 
 @pytest.mark.parametrize(
-    ("solved", "said"),
+    ("solved", "answer", "beside"),
     [
-        ({"unguided": 0, "chosen": 8, "guided": 8}, ["qgf is better", "not to be told apart"]),
-        ({"unguided": 8, "chosen": 0, "guided": 0}, ["qgf is worse", "not to be told apart"]),
-        ({"unguided": 0, "chosen": 8, "guided": 0}, ["not to be told apart", "qgf is worse"]),
+        ({"unguided": 0, "chosen": 8, "guided": 8}, "Yes", "undecided"),
+        ({"unguided": 8, "chosen": 0, "guided": 0}, "No", "undecided"),
+        ({"unguided": 0, "chosen": 8, "guided": 0}, "Undecided", "worse"),
     ],
 )
-def test_a_demo_says_what_its_episodes_say(solved, said):
-    first, alone, chosen, last = _demo._shown(_demo.MAZE, episodes(**solved))
+def test_a_demo_says_what_its_episodes_say(solved, answer, beside):
+    first, said, last = _demo._shown(_demo.MAZE, episodes(**solved))
     assert "frozen" in first and "no estimate" in last
-    assert alone.startswith(f"The policy alone solved {solved['unguided']} of 8 episodes, qgf at")
-    assert chosen.startswith(f"The best of 4 of its actions solved {solved['chosen']} of 8")
-    assert f"the default weight {solved['guided']} of 8" in alone
-    for sentence, verdict in zip((alone, chosen), said, strict=True):
-        assert sentence.endswith(f", {verdict}.")
+    reached = f"{solved['guided']} of 8 against {solved['unguided']} of 8 unguided"
+    assert said.startswith(f"{answer}: qgf local 5, {reached}, ")
+    assert re.search(rf"; against best of 4 [^;]+, {beside}; one training seed\.$", said)
+    assert _demo._shown(_demo.MAZE, episodes(unguided=1, guided=2)) == []
 
 
 def next_of(capsys):

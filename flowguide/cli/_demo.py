@@ -15,12 +15,11 @@ from ._terminal import next_command, show_rates
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..results import Episode, Success
+    from ..results import Episode
 
 RUN = "run"
 RESULTS = "results.jsonl"
 PICTURE = "success.png"
-_VERDICTS = {"better": "qgf is better", "worse": "qgf is worse", "": "not to be told apart"}
 INDENT = "    "
 
 
@@ -208,36 +207,17 @@ def _report(plan: Plan, out: Path, episodes: list["Episode"], console: "Console"
 
 def _shown(plan: Plan, episodes: list["Episode"]) -> list[str]:
     """What the episodes say of the default weight, whichever way they went."""
-    from .._results.tables import change, mark
+    from .._results.conditions import Condition
+    from .._results.verdict import verdict
     from ..results import compare
 
-    conditions = {episode.condition.label: episode.condition for episode in episodes}
-    guided, chosen = f"qgf local {DEFAULT_KAPPA:g}", f"best of {plan.best_of_n}"
-    sentences = []
-    for baseline, name in (
-        (UNGUIDED, "The policy alone"),
-        (chosen, f"The {chosen} of its actions"),
-    ):
-        rows = compare(episodes, conditions[baseline]) if baseline in conditions else []
-        found = {row.condition.label: row for row in rows}
-        theirs, ours = (
-            found[label].success if label in found else None for label in (baseline, guided)
-        )
-        if theirs is None or ours is None:
-            return []
-        difference = found[guided].difference
-        verdict = _VERDICTS[mark(difference)]
-        sentences.append(
-            f"{name} solved {_solved(theirs)} episodes, qgf at the default weight {_solved(ours)}: "
-            f"{change(difference)}, {verdict}."
-        )
+    wanted = {UNGUIDED, f"best of {plan.best_of_n}", f"qgf local {DEFAULT_KAPPA:g}"}
+    few = [episode for episode in episodes if episode.condition.label in wanted]
+    if {episode.condition.label for episode in few} != wanted:
+        return []
     return [
-        "What it shows: the same frozen policy and critic, on the same episodes.",
-        *sentences,
-        "Of one training, and all weights that were tried are in the table: a demonstration, and "
-        "no estimate.",
+        "What it shows of the default weight, the same frozen policy and critic on the same "
+        "episodes:",
+        f"{verdict(few, compare(few), Condition())}.",
+        "All weights that were tried are in the table: a demonstration, and no estimate.",
     ]
-
-
-def _solved(success: "Success") -> str:
-    return f"{success.rate * success.count:.0f} of {success.count}"

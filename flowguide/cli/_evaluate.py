@@ -123,8 +123,9 @@ class Evaluate:
     file; those that guidance gained or lost first."""
 
     def run(self) -> None:
+        from .._results.verdict import verdict
         from ..evaluate import evaluate_runs
-        from ..results import summarise
+        from ..results import compare, Condition, summarise
         from ..video import record_videos, video_problem
         from ._terminal import next_command, show_rates
 
@@ -149,6 +150,7 @@ class Evaluate:
         rates = summarise(episodes)
         if rates:
             show_rates(console, rates)
+            on_message(f"{verdict(episodes, compare(episodes), Condition())}.")
         else:
             on_message("No episode says whether it was a success: the report compares returns.")
         on_message(f"The episodes are in {self.out}.")
@@ -188,8 +190,9 @@ class Tune:
     """Episodes of each training seed that test what was chosen."""
 
     def run(self) -> None:
+        from .._results.verdict import verdict
         from ..evaluate import tune_runs
-        from ..results import summarise
+        from ..results import compare, Condition, summarise
         from ._terminal import next_command, show_rates
 
         console = make_console()
@@ -207,4 +210,7 @@ class Tune:
         show_rates(console, summarise(tuned.validation))
         console.print("Test: other episodes.")
         show_rates(console, summarise(tuned.test))
+        rows = compare(tuned.test)
+        said = verdict(tuned.test, rows, Condition(), is_chosen_elsewhere=True)
+        on_message(f"{said}.")
         on_message(next_command("report", self.out, "--out", self.out / "report"))
