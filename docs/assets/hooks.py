@@ -4,24 +4,30 @@ Formulas become MathML, which browsers draw by themselves. Names such as `flowgu
 of methods at the beginning of a table's row, become links to the reference, and files of docs/ to
 their pages. A picture opens in full size, and below it stands what it shows. A number and its
 interval stay in one line. `{help: train}` becomes what `flowguide train --help` prints; `{methods}`
-the table of `flowguide.CATALOGUE`, and `{methods: gradient}` the reference of one of its families.
+the table of `flowguide.CATALOGUE`, and `{methods: gradient}` the reference of one of its families;
+`{notebook: tutorial}` the notebook of that name, with what it printed.
 """
 
+import base64
 import functools
 import html
+import json
 import os
 import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
 
+DOCS = Path(__file__).parents[1]
 # What pymdownx.arithmatex leaves behind, in a line or as a block.
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 _HELP = re.compile(r"^\{help: *(\w*)\}$", re.MULTILINE)
 _METHODS = re.compile(r"^\{methods(?:: *(\w+))?\}$", re.MULTILINE)
+_NOTEBOOK = re.compile(r"^\{notebook: *(\w+)\}$", re.MULTILINE)
 _PAPER = re.compile(r"(.+) \(arXiv (\S+)\)")
 _NAME = re.compile(r"<code>(flowguide(?:\.\w+)+)</code>")
 _FILE = re.compile(r"<code>docs/(\w+)\.md</code>")
@@ -31,7 +37,8 @@ _PICTURE = re.compile(r'<img alt="([^"]+)" src="([^"]+)"[^>]*>')
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    return _METHODS.sub(_methods, _HELP.sub(_help, markdown))
+    markdown = _NOTEBOOK.sub(_notebook, _HELP.sub(_help, markdown))
+    return _METHODS.sub(_methods, markdown)
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
@@ -52,6 +59,28 @@ def _help(match: re.Match[str]) -> str:
         textwrap.fill(line, 88) if line[:1].isalpha() else line for line in found.stdout.split("\n")
     )
     return "```text\n" + "\n".join(lines).rstrip() + "\n```"
+
+
+def _notebook(match: re.Match[str]) -> str:
+    cells = json.loads((DOCS / f"{match[1]}.ipynb").read_text())["cells"]
+    parts: list[str] = []
+    for cell in cells:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        parts += [_output(each) for each in cell.get("outputs", ())]
+    return "\n\n".join(parts)
+
+
+def _output(output: dict[str, Any]) -> str:
+    data = output.get("data", {})
+    if "image/png" in data:
+        encoded = "".join(data["image/png"]).strip()
+        # Matplotlib's 150 dots an inch; a page has 96.
+        width = int.from_bytes(base64.b64decode(encoded)[16:20], "big") * 96 // 150
+        return f'<img alt="" width="{width}" src="data:image/png;base64,{encoded}">'
+    if "text/html" in data:
+        return "".join(data["text/html"])
+    return f"```text\n{''.join(output['text']).rstrip()}\n```"
 
 
 def _methods(match: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._cost import Cost
+from .._notebook import policy_html
 from .._pytree import PyTree
 
 
@@ -136,3 +137,6 @@ class AbstractPolicy(eqx.Module):
 
     def __call__(self, observation: PyTree, *, key: PRNGKeyArray) -> Float[Array, "*action"]:
         return self.from_noise(jr.normal(key, self.noise_shape), observation)
+
+    def _repr_html_(self) -> str:
+        return policy_html(self)

@@ -10,6 +10,7 @@ from .bootstrap import mean_intervals
 from .conditions import Condition, without_hashes
 from .episodes import Episode
 from .statistics import Estimate, Success, success_of
+from .tables import amount, change, html, mark, markdown, number, rate, solved, Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,37 @@ class Comparison:
     dropped: float | None = None
 
 
-def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> list[Comparison]:
+class Comparisons(list[Comparison]):
+    """What `compare` returns: a list that is a table where it is printed, and in a notebook."""
+
+    def __str__(self) -> str:
+        return markdown(self._table())
+
+    def _repr_html_(self) -> str:
+        return html(self._table())
+
+    def _table(self) -> Table:
+        has_success = any(row.success for row in self)
+        columns = ("condition", "solved" if has_success else "episodes")
+        columns += ("success", "difference", "gained, lost") if has_success else ()
+        columns += ("mean return",) if has_success else ("mean return", "difference")
+        columns += ("forward passes",)
+        judged = [row.difference if has_success else row.return_difference for row in self]
+        rows = [self._cells(row, has_success) for row in self]
+        return Table("", columns, rows, tuple(mark(difference) for difference in judged))
+
+    def _cells(self, row: Comparison, has_success: bool) -> tuple[str, ...]:
+        returned = amount(row.episode_return)
+        spent = number(None if row.cost is None else row.cost.forwards())
+        if not has_success:
+            texts = number(row.episodes), returned, amount(row.return_difference, "+")
+            return str(row.condition), *texts, spent
+        pairs = "-" if row.gained is None else f"{row.gained}, {row.lost}"
+        texts = solved(row.success), rate(row.success), change(row.difference), pairs, returned
+        return str(row.condition), *texts, spent
+
+
+def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> Comparisons:
     """Compares the conditions of one task with a baseline, paired by episode.
 
     Two episodes are a pair if they share the training seed and the episode seed. The intervals are
@@ -75,7 +106,8 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
 
     **Returns:**
 
-    One comparison for each condition: unguided first, then curve by curve, by weight.
+    One comparison for each condition: unguided first, then curve by curve, by weight. The list is
+    a table where it is printed, and in a notebook.
 
     **Raises:**
 
@@ -118,7 +150,7 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> l
     return_means = grid.means(returns)
     differences = grid.means(gains, made_up=1.0)
     return_differences = grid.means(return_gains)
-    comparisons = []
+    comparisons = Comparisons()
     for i, condition in enumerate(grid.conditions):
         known = ~np.isnan(successes[i])
         compared = row is not None and i != row

@@ -1,6 +1,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from html import escape
 from typing import Literal
 
 from .statistics import Estimate, Success
@@ -71,8 +72,9 @@ def judged(difference: Estimate | None) -> str:
 
 
 def markdown(table: Table) -> str:
-    """The table in Markdown, its title as a heading, rows that differ from the baseline in bold."""
-    lines = [f"### {table.title}", ""]
+    """The table in Markdown: its title, if it has one, is a heading, and rows that differ from the
+    baseline are bold."""
+    lines = [f"### {table.title}", ""] if table.title else []
     lines.append("| " + " | ".join(map(_escaped, table.columns)) + " |")
     lines.append("|---" + "|---:" * (len(table.columns) - 1) + "|")
     for row, marked in zip(table.rows, table.marks, strict=True):
@@ -80,6 +82,18 @@ def markdown(table: Table) -> str:
         lines.append("| " + " | ".join([f"**{first}**" if marked else first, *others]) + " |")
     lines += [text for note in table.notes for text in ("", _escaped(note))]
     return "\n".join(lines) + "\n"
+
+
+def html(table: Table, kind: str = "") -> str:
+    """The table alone in HTML; `kind` is its class."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
+    rows = []
+    for (first, *others), marked in zip(table.rows, table.marks, strict=True):
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
+        classed = f' class="{marked}"' if marked else ""
+        rows.append(f'<tr{classed}><th scope="row">{escape(first)}</th>{cells}</tr>')
+    classed = f' class="{kind}"' if kind else ""
+    return f"<table{classed}><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def thinned(items: Sequence, limit: int) -> list:

@@ -1,5 +1,7 @@
 """What all pictures share: figures, axes, titles, legends."""
 
+import functools
+import io
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
@@ -23,13 +25,28 @@ def new_figure(width: float, height: float) -> Any:
 
     - `width`, `height`: in inches.
     """
+    return _figure_class()(figsize=(width, height), dpi=150, layout="constrained")
+
+
+@functools.cache
+def _figure_class() -> Any:
     # Not pyplot: a library must not touch the caller's figures or backend.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    class ShownFigure(Figure):
+        """A figure that notebooks show where it is the last thing of a cell."""
+
+        def __init__(self, *arguments: Any, **options: Any):
+            super().__init__(*arguments, **options)
+            FigureCanvasAgg(self)
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png")
+            return buffer.getvalue()
+
+    return ShownFigure
 
 
 def finish_axes(axes: Any, *, is_rate: bool) -> None:

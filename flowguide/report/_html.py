@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from .._results.tables import Table
+from .._results.tables import html, Table
 from ._picture import Picture
 from ._sections import Key, Section
 
@@ -142,19 +142,13 @@ def page(
 
 
 def _table(table: Table, *, is_words: bool) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
-    rows = []
-    for (first, *others), marked in zip(table.rows, table.marks, strict=True):
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
-        kind = f' class="{marked}"' if marked else ""
-        rows.append(f'<tr{kind}><th scope="row">{escape(first)}</th>{cells}</tr>')
-    kind = ' class="words"' if is_words else ""
-    parts = [f"<h2>{escape(table.title)}</h2>"]
-    if rows:
+    title = escape(table.title)
+    parts = [f"<h2>{title}</h2>"]
+    if table.rows:
         # Reachable by the keyboard, because it scrolls.
         parts.append(
-            f'<div class="box" tabindex="0" role="region" aria-label="{escape(table.title)}">'
-            f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+            f'<div class="box" tabindex="0" role="region" aria-label="{title}">'
+            f"{html(table, 'words' if is_words else '')}</div>"
         )
     parts += [f'<p class="note">{escape(note)}</p>' for note in table.notes]
     return "\n".join(parts)

@@ -64,6 +64,16 @@ class Report:
     validation: dict[str, np.ndarray]
     state: TrainState
 
+    def __str__(self) -> str:
+        """One line, so that `train(..., on_report=print)` shows how it goes."""
+        named = (("", self.losses), ("validation ", self.validation))
+        losses = [
+            f"{kind}{name} {np.mean(value):.4g}"
+            for kind, several in named
+            for name, value in sorted(several.items())
+        ]
+        return f"update {self.step:,}: {', '.join(losses)}"
+
 
 def init(learner: AbstractLearner, key: Seeds, *, keep_best: Sequence[str] = ()) -> TrainState:
     """The state before the first update: what `train` begins with, and what a checkpoint restores.
@@ -126,7 +136,8 @@ def train(
     - `keep_best`: names of losses, such as `"critic/loss"`; the result of that learner is then the
         one with the lowest validation loss.
     - `state`: where to go on from, such as a report's state; consumed.
-    - `on_report`: called with a `Report` at every multiple of `log_every`, and at the end.
+    - `on_report`: called with a `Report` at every multiple of `log_every`, and at the end; such as
+        `print`.
     - `stop_every`: updates between two calls of `on_stop`, such as for checkpoints; by default
         `log_every`.
     - `on_stop`: called with the number of updates and the state, after `on_report` if both are due,
