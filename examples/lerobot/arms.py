@@ -23,10 +23,11 @@ class Evaluation:
         make: Callable[[], Any],
         folder: Path,
         tasks: Sequence[str],
+        num_envs: int | None,
         say: Callable[[str], Any],
     ):
         self.agents, self.make, self.folder, self.say = agents, make, folder, say
-        self.tasks = tasks
+        self.tasks, self.num_envs = tasks, num_envs
 
     def choose(
         self, kappas: Sequence[float], betas: Sequence[float], seeds: range
@@ -96,6 +97,7 @@ class Evaluation:
                     seeds,
                     replan=PLAY,
                     success_at="any",
+                    num_envs=self.num_envs,
                     finished=[e for e in episodes if e.condition.label == label],
                     pool=pool,
                 )

@@ -19,15 +19,17 @@ IMAGE = "observation.image"
 DISCOUNT = 0.97
 
 
-def look(flow: fg.FlowPolicy, seen: dict[str, np.ndarray], data: Dataset) -> dict[str, np.ndarray]:
-    """The policy's features wherever it chose a chunk, and zeros elsewhere."""
+def look(
+    flow: fg.FlowPolicy, seen: dict[str, np.ndarray], data: Dataset, every: int
+) -> dict[str, np.ndarray]:
+    """The policy's features where windows begin, and zeros elsewhere."""
 
     @jax.jit
     def of(batch: dict[str, jax.Array]) -> jax.Array:
         batch = {**batch, IMAGE: batch[IMAGE].astype(np.float32) / 255}
         return jax.vmap(lambda each: flow.prepare(each).observation["features"])(batch)
 
-    windows = Windows(data, PLAY, every=PLAY)
+    windows = Windows(data, PLAY, every=every)
     rows = np.asarray(windows.starts)[: len(windows)]
     found = []
     for part in np.array_split(rows, -(-len(rows) // 32)):

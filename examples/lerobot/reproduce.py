@@ -52,7 +52,9 @@ class Task:
     - `image_every`: 0 for a policy that sees the state and no image.
     - `max_steps`: where an episode ends; demonstrations may take `demonstration_steps`.
     - `rollouts`: episodes that critics learn from; a sixth of them are held back.
-    - `parts`: MetaWorld's tasks, where one policy does several, each with so many demonstrations.
+    - `parts`: the simulator's tasks, where one policy does several, each with that many
+        demonstrations.
+    - `num_envs`: environments that play at a time; None for `evaluate`'s own choice.
     """
 
     demonstrations: int
@@ -63,6 +65,7 @@ class Task:
     demonstration_steps: int = 200
     rollouts: int = 300
     parts: tuple[str, ...] = ()
+    num_envs: int | None = None
 
 
 # What the first three are to do, only the instruction says, and so with the next two.
@@ -80,8 +83,9 @@ TASKS = {
     "push-v3": Task(100, 0.15, 5000, PLAY),
     "peg-insert-side-v3": Task(25, 0.2, 3000, 0),
     "six-tasks": Task(50, 0.15, 10_000, PLAY, rollouts=480, parts=SIX),
-    # On a CPU an image of LIBERO's takes 65 ms, six times a step: this policy sees the state.
-    "libero-object": Task(8, 0.1, 5000, 0, 200, 300, rollouts=320, parts=LIBERO),
+    # On a CPU an image of LIBERO's takes 65 ms, six times a step: this policy sees the state. Each
+    # environment has a scene for each part, of 300 MB.
+    "libero-object": Task(8, 0.1, 5000, 0, 200, 300, rollouts=320, parts=LIBERO, num_envs=2),
 }
 METAWORLD = ("push-v3", "peg-insert-side-v3", "six-tasks")
 
@@ -99,9 +103,11 @@ class Settings:
     rollouts: int | None = None
     """Episodes that critics learn from; None for the task's own number."""
 
-    critics_see: Literal["state", "features", "state-at-chunks"] = "state"
-    """All that the simulator tells; what the policy itself makes of image and instruction, where it
-    chose a chunk; or the simulator's state where it did, which is as many windows."""
+    critics_see: Literal["state", "features"] = "state"
+    """All that the simulator tells, or what the policy itself makes of image and instruction."""
+
+    at_chunks: bool = False
+    """Critics learn from steps where the policy chose a chunk alone: an eighth of them."""
 
     critic_seeds: tuple[int, ...] = (0, 1, 2)
     """Of the critics' training. Each plays all test episodes."""
@@ -160,8 +166,10 @@ def run_task(name: str, task: Task, settings: Settings, folder: Path) -> None:
     policy, *_ = load_policy(folder / "policy")
     with_features = settings.critics_see == "features"
     flow = fg.lerobot.flow_policy(policy, backend="torchax", features=with_features)
-    make = functools.partial(
-        make_environment, folder / "policy", parts, task.max_steps, task.image_every
+    make, make_with_images = (
+        functools.partial(make_environment, folder / "policy", parts, task.max_steps, image_every)
+        # A policy looks once a chunk, and critics of its features learn from every step.
+        for image_every in (task.image_every, min(task.image_every, 1))
     )
 
     (size,) = policy.config.output_features["action"].shape
@@ -169,7 +177,13 @@ def run_task(name: str, task: Task, settings: Settings, folder: Path) -> None:
     def play() -> dict[str, np.ndarray]:
         seeds = range(task.rollouts)
         played = rollouts(
-            Agent(flow), make, seeds, keep=_compact, replan=PLAY, success_at="any"
+            Agent(flow),
+            make_with_images,
+            seeds,
+            keep=_compact,
+            replan=PLAY,
+            success_at="any",
+            num_envs=task.num_envs,
         ).dataset
         seen = {name: np.asarray(x) for name, x in played.observations.items()}
         return seen | {
@@ -191,18 +205,17 @@ def run_task(name: str, task: Task, settings: Settings, folder: Path) -> None:
             "choose another --out."
         )
     say(f"{int(data.solved.sum())} of {data.num_episodes} rollouts successful")
-    folder = folder / settings.critics_see
+    folder = folder / f"{settings.critics_see}{'-at-chunks' if settings.at_chunks else ''}"
+    every = PLAY if settings.at_chunks else 1
     if with_features:
-        features = _kept(folder / "features.npz", lambda: look(flow, seen, data))
+        features = _kept(folder / "features.npz", lambda: look(flow, seen, data, every))
         data = dataclasses.replace(data, observations=jax.device_put(features))
-    # A policy looks where it chooses a chunk: elsewhere it has no features.
-    every = 1 if settings.critics_see == "state" else PLAY
     agents = {}
     for seed in settings.critic_seeds:
         critic = learn(data, seed, every, folder / f"critic{seed}", say)
         asked = fg.lerobot.critic(policy, critic, horizon=PLAY)
         agents[seed] = Agent(flow, asked, train_seed=seed)
-    evaluation = Evaluation(agents, make, folder, parts, say)
+    evaluation = Evaluation(agents, make, folder, parts, task.num_envs, say)
     chosen_in, tested_in = (
         range(first, first + -(-count // len(parts)) * len(parts))
         for first, count in (
@@ -215,7 +228,7 @@ def run_task(name: str, task: Task, settings: Settings, folder: Path) -> None:
 
 
 def _demonstrate(name: str, task: Task) -> dict[str, np.ndarray]:
-    # A policy that looks once a chunk may begin one at any step.
+    # Whoever learns from them may begin a chunk at any step.
     env = make_task(name, task.demonstration_steps, min(task.image_every, 1))
     return demonstrate(env, task.demonstrations, noise=task.noise, seed=0)._asdict()
 
