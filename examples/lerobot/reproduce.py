@@ -2,6 +2,8 @@
 
     python -m examples.lerobot.reproduce --quick
     python -m examples.lerobot.reproduce --out runs/lerobot
+    python -m examples.lerobot.reproduce --out runs/lerobot --tasks six-tasks
+    python -m examples.lerobot.reproduce --out runs/lerobot --tasks libero-object
 
 Scripted demonstrations, a SmolVLA that is cloned from them with LeRobot's classes, episodes that it
 plays by itself, critics of these, weights chosen in some episodes, and paired episodes in others.
@@ -82,12 +84,11 @@ LIBERO = tuple(f"libero_object-{i}" for i in (0, 3, 4, 5, 6, 7, 8, 9))
 TASKS = {
     "push-v3": Task(100, 0.15, 5000, PLAY),
     "peg-insert-side-v3": Task(25, 0.2, 3000, 0),
-    "six-tasks": Task(50, 0.15, 10_000, PLAY, rollouts=480, parts=SIX),
+    "six-tasks": Task(50, 0.15, 10_000, PLAY, rollouts=480, parts=SIX, num_envs=4),
     # On a CPU an image of LIBERO's takes 65 ms, six times a step: this policy sees the state. Each
     # environment has a scene for each part, of 300 MB.
     "libero-object": Task(8, 0.1, 5000, 0, 200, 300, rollouts=320, parts=LIBERO, num_envs=2),
 }
-METAWORLD = ("push-v3", "peg-insert-side-v3", "six-tasks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Settings:
     out: Path = Path("runs/lerobot")
     """Where demonstrations, policies, critics and episodes are kept."""
 
-    tasks: tuple[str, ...] = METAWORLD
+    tasks: tuple[str, ...] = ("push-v3", "peg-insert-side-v3")
     """Of MetaWorld; six-tasks are one policy's, and so is libero-object, which needs LIBERO."""
 
     rollouts: int | None = None
@@ -168,17 +169,17 @@ def run_task(name: str, task: Task, settings: Settings, folder: Path) -> None:
     flow = fg.lerobot.flow_policy(policy, backend="torchax", features=with_features)
     make, make_with_images = (
         functools.partial(make_environment, folder / "policy", parts, task.max_steps, image_every)
-        # A policy looks once a chunk, and critics of its features learn from every step.
         for image_every in (task.image_every, min(task.image_every, 1))
     )
-
+    # The policy looks once a chunk, and critics of its features learn from every step.
+    all_images = with_features and not settings.at_chunks and task.image_every > 1
     (size,) = policy.config.output_features["action"].shape
 
     def play() -> dict[str, np.ndarray]:
         seeds = range(task.rollouts)
         played = rollouts(
             Agent(flow),
-            make_with_images,
+            make_with_images if all_images else make,
             seeds,
             keep=_compact,
             replan=PLAY,
@@ -195,7 +196,7 @@ def run_task(name: str, task: Task, settings: Settings, folder: Path) -> None:
             "successes": np.asarray(played.solved),
         }
 
-    arrays = _kept(folder / "rollouts.npz", play)
+    arrays = _kept(folder / f"rollouts{'-with-images' if all_images else ''}.npz", play)
     seen = {name: arrays.pop(name) for name in list(arrays) if name.startswith("observation")}
     asked = int(arrays.pop("asked"))
     data = from_arrays({STATE: seen[STATE]}, **arrays, low=-np.inf, high=np.inf)
