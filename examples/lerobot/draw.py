@@ -13,7 +13,12 @@ import tyro
 from flowguide.plot import add_title, finish_axes, new_figure
 from flowguide.results import compare, Comparison, read_episodes
 
-SEEN = {"state": "critics see the state", "features": "critics see features"}
+SEEN = {
+    "state": "critics see the state",
+    "features": "critics see features",
+    "state-at-chunks": "critics see the state, at chunks",
+    "features-at-chunks": "critics see features, at chunks",
+}
 
 
 @dataclasses.dataclass(frozen=True)
