@@ -33,7 +33,9 @@ class Report:
     """What all conditions are compared with: a label, such as `best of 4`, or a method of which one
     weight was played."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN [RUN ...]")] = ()
+    runs: Annotated[
+        tuple[Path, ...], tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="")
+    ] = ()
     """Training runs that played, for their settings and learning curves; by default those near the
     files."""
 
