@@ -1,6 +1,6 @@
 """Episodes that were played, and what follows from them."""
 
-from ._results.compare import compare, Comparison
+from ._results.compare import compare, Comparison, Comparisons
 from ._results.conditions import Condition
 from ._results.episodes import Episode, read_episodes, write_episodes
 from ._results.iqm import interquartile_difference, interquartile_mean
@@ -12,6 +12,7 @@ __all__ = [
     "across_runs",
     "compare",
     "Comparison",
+    "Comparisons",
     "Condition",
     "Episode",
     "Estimate",

@@ -1,5 +1,6 @@
 """What a notebook shows of policies, comparisons and figures, and what training prints."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 
@@ -25,8 +26,6 @@ def test_a_policy_is_a_table_of_what_it_is_and_what_it_costs():
     assert "40 velocities, 4 critic values, 40 critic gradients: 208 forward passes" in shown
     # A name is no markup, and nothing is said of a cost that is not known.
     assert "&lt;lambda&gt;" in shown and "<lambda>" not in shown
-    import diffrax
-
     adaptive = policy(
         solver=diffrax.Tsit5(),
         stepsize_controller=diffrax.PIDController(rtol=1e-3, atol=1e-5),

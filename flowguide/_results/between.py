@@ -49,11 +49,11 @@ def between(episodes: Sequence[Episode], conditions: Sequence[Condition]) -> lis
     kept = [episode for episode in episodes if episode.condition in set(conditions)]
     rows = {row.condition: row for row in compare(kept)}
     order = sorted((c for c in conditions if c in rows), key=lambda c: merit(rows[c]), reverse=True)
-    found = []
     # By the second: one bootstrap for all that are compared with it.
     of_second = {
         second: {row.condition: row for row in compare(kept, second)} for second in order[1:]
     }
-    for first, second in itertools.combinations(order, 2):
-        found.append(Between(of_second[second][first], second))
-    return found
+    return [
+        Between(of_second[second][first], second)
+        for first, second in itertools.combinations(order, 2)
+    ]

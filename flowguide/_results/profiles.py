@@ -12,9 +12,10 @@ from .statistics import Estimate
 def performance_profile(scores: Scores, thresholds: Sequence[float]) -> list[Estimate]:
     r"""The share of all runs on all tasks whose score is above each threshold.
 
-    The run-score distribution of Agarwal et al. (2021, section 4.2): of a method whose curve lies
-    above another's throughout, more runs reach any score. All runs count alike, as in
-    `interquartile_mean`. The intervals hold at each threshold, and not for the whole curve.
+    The run-score distribution of Agarwal et al. (2021, section 4.2; the reference is that of
+    `flowguide.results.interquartile_mean`): of a method whose curve lies above another's
+    throughout, more runs reach any score. All runs count alike. The intervals hold at each
+    threshold, and not for the whole curve.
 
     **Arguments:**
 
@@ -29,18 +30,6 @@ def performance_profile(scores: Scores, thresholds: Sequence[float]) -> list[Est
     **Raises:**
 
     `ValueError` for no tasks, or a task with fewer than two runs.
-
-    ??? cite "Reference"
-
-        ```bibtex
-        @inproceedings{agarwal2021deep,
-            title={Deep Reinforcement Learning at the Edge of the Statistical Precipice},
-            author={Agarwal, Rishabh and Schwarzer, Max and Castro, Pablo Samuel and
-                    Courville, Aaron and Bellemare, Marc G.},
-            booktitle={Advances in Neural Information Processing Systems},
-            year={2021},
-        }
-        ```
     """
     runs = checked_runs(scores)
     together, drawn = np.concatenate(runs), np.concatenate(resampled_runs(runs), axis=1)
@@ -55,8 +44,9 @@ def performance_profile(scores: Scores, thresholds: Sequence[float]) -> list[Est
 def probability_of_improvement(scores: Scores, baseline: Scores) -> Estimate:
     r"""How likely a run is better than one of a baseline on the same task, a mean over tasks.
 
-    $P(X > Y)$ of Agarwal et al. (2021, section 4.3), with half of the ties: on each task the
-    Mann-Whitney U of the runs, as a share of all pairs. It says how often, and not by how much.
+    $P(X > Y)$ of Agarwal et al. (2021, section 4.3; the reference is that of
+    `flowguide.results.interquartile_mean`), with half of the ties: on each task the Mann-Whitney U
+    of the runs, as a share of all pairs. It says how often, and not by how much.
     0.5 is neither. Both are resampled with the same draws, because they share training seeds, as in
     `interquartile_difference`; rliable draws them apart.
 
@@ -73,18 +63,6 @@ def probability_of_improvement(scores: Scores, baseline: Scores) -> Estimate:
 
     `ValueError` if they differ in tasks or numbers of runs, for no tasks, or a task with fewer than
     two runs.
-
-    ??? cite "Reference"
-
-        ```bibtex
-        @inproceedings{agarwal2021deep,
-            title={Deep Reinforcement Learning at the Edge of the Statistical Precipice},
-            author={Agarwal, Rishabh and Schwarzer, Max and Castro, Pablo Samuel and
-                    Courville, Aaron and Bellemare, Marc G.},
-            booktitle={Advances in Neural Information Processing Systems},
-            year={2021},
-        }
-        ```
     """
     first, second = checked_pair(scores, baseline)
     value = np.mean([_wins(x[None], y[None])[0] for x, y in zip(first, second, strict=True)])
