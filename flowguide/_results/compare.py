@@ -58,7 +58,12 @@ class Comparison:
 
 
 class Comparisons(list[Comparison]):
-    """What `compare` returns: a list that is a table where it is printed, and in a notebook."""
+    """What `compare` returns: a list that is a table where it is printed, and in a notebook.
+
+    **Arguments:**
+
+    - `iterable`: a `Comparison` for each condition.
+    """
 
     def __str__(self) -> str:
         return markdown(self._table())
