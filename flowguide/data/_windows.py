@@ -26,6 +26,8 @@ class Batch(eqx.Module):
     - `discount`: the factor of the bootstrap, `gamma ** horizon`, 0 if the task ended within.
     - `next_observation`: the state after its last action, like `observation`.
     - `weight`: how much the window counts in a loss, shape `()`.
+    - `next_action`: the actions that follow it in the data, like `action`, where a sampler gives
+        them, and None elsewhere. Meaningless where `discount` is 0.
     """
 
     observation: PyTree
@@ -34,6 +36,7 @@ class Batch(eqx.Module):
     discount: Float[Array, "*batch"]
     next_observation: PyTree
     weight: Float[Array, "*batch"]
+    next_action: Float[Array, "*batch horizon action"] | None = None
 
 
 class AbstractSampler(eqx.Module):
@@ -81,6 +84,8 @@ class Windows(AbstractSampler):
             and 0. Source: Guided Action Flow (arXiv 2607.02092).
     - `every`: windows start at every so many steps of an episode: where a policy that plays `every`
         actions of each chunk chose the next.
+    - `next_actions`: give each window the actions that follow it. Windows that no whole window
+        follows are left out, unless the task ends within them.
 
     **Raises:**
 
@@ -94,6 +99,7 @@ class Windows(AbstractSampler):
     to_go: Float[Array, " N"] | None
     horizon: int = eqx.field(static=True)
     discount: float = eqx.field(static=True)
+    next_actions: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -103,6 +109,7 @@ class Windows(AbstractSampler):
         *,
         returns: Returns = "n_step",
         every: int = 1,
+        next_actions: bool = False,
     ):
         self.dataset = dataset
         self.horizon = as_positive_int("horizon", horizon)
@@ -118,11 +125,18 @@ class Windows(AbstractSampler):
         rows, last = np.arange(num_rows), episode_ends(ends)
         step = rows - np.append(0, np.flatnonzero(ends) + 1)[np.cumsum(ends) - ends]
         is_start = step % as_positive_int("every", every) == 0
-        starts = np.flatnonzero(is_start & (rows + self.horizon <= last))
+        is_whole = rows + self.horizon <= last
+        self.next_actions = bool(next_actions)
+        if self.next_actions:
+            is_over = np.append(0, np.cumsum(np.asarray(dataset.task[1]) == 0))
+            until = np.minimum(rows + self.horizon, num_rows)
+            is_whole &= (rows + 2 * self.horizon <= last) | (is_over[until] > is_over[rows])
+        starts = np.flatnonzero(is_start & is_whole)
         lengths = np.diff(np.flatnonzero(ends), prepend=-1) - 1
         if not len(starts):
+            needed = 2 * self.horizon if self.next_actions else self.horizon
             raise ValueError(
-                f"No episode has {self.horizon} actions in a row: the longest has {lengths.max()}."
+                f"No episode has {needed} actions in a row: the longest has {lengths.max()}."
             )
         # Episodes without any action are padding.
         too_short = np.sum((lengths > 0) & (lengths < self.horizon))
@@ -167,6 +181,9 @@ class Windows(AbstractSampler):
             discount=discount,
             next_observation=rows_at(data.observations, start + self.horizon),
             weight=jnp.ones(()),
+            next_action=(
+                self.slice(data.actions, start + self.horizon) if self.next_actions else None
+            ),
         )
 
     def slice(self, rows: Array, start: Int[Array, ""]) -> Array:

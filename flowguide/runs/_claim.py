@@ -71,6 +71,10 @@ def check_same_run(folder: RunFolder, given: dict[str, Any], settings: Settings)
     free = WATCHING | {"stacked"}
     if settings.schedule == "constant":
         free |= {"steps"}
+    if settings.critic != "bootstrapped":
+        free |= {"target_method", "target_weight", "target_best_of_n"}
+    # A setting that is younger than the run was its default.
+    earlier = {**type(settings)(settings.task).to_json(), **earlier}
     changed = [name for name in given if name not in free and earlier.get(name) != given[name]]
     if changed:
         listed = ", ".join(

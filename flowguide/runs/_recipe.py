@@ -15,6 +15,7 @@ from ..data import Dataset
 from ..train import (
     AbstractLearner,
     Bootstrapped,
+    DecoupledIQL,
     FlowMatching,
     IQL,
     Jointly,
@@ -40,11 +41,11 @@ def make_learner(
     def make_velocity(key):
         return nn.VelocityMLP(observation_size, action_shape, **network, key=key)
 
-    def make_critic(key, noisy=False):
+    def make_critic(key, noisy=False, horizon=None):
         return nn.critic_ensemble(
             settings.num_critics,
             observation_size,
-            action_shape,
+            (horizon or settings.horizon, *action_shape[1:]),
             **network,
             reduction="min" if settings.pessimism is None else Pessimism(settings.pessimism),
             stacked=stacked,
@@ -57,8 +58,18 @@ def make_learner(
 
     policy, critic = frozen
     rate = settings.target_rate
+
+    def iql() -> AbstractLearner:
+        learner = IQL(make_critic, make_value, settings.expectile, rate, optimiser)
+        if settings.critic_horizon is None:
+            return learner
+        make_chunk_critic = partial(make_critic, horizon=settings.critic_horizon)
+        expectile = settings.distil_expectile
+        return DecoupledIQL(make_chunk_critic, learner, settings.horizon, expectile)
+
     makers: dict[str, Callable[[], AbstractLearner]] = {
-        "iql": lambda: IQL(make_critic, make_value, settings.expectile, rate, optimiser),
+        "iql": iql,
+        "sarsa": lambda: Bootstrapped(make_critic, None, None, rate, optimiser),
         "bootstrapped": lambda: Bootstrapped(
             make_critic, policy, target_guidance(settings), rate, optimiser
         ),
@@ -86,7 +97,8 @@ def target_guidance(settings: Settings) -> list[AbstractGuidance] | None:
     """The guidance that a bootstrapped critic's next actions are sampled with."""
     chosen: list[Any] = []
     if settings.target_method != "unguided":
-        chosen.append(method_named(settings.target_method).make(settings.target_weight))
+        weight = {} if settings.target_weight is None else {"weight": settings.target_weight}
+        chosen.append(method_named(settings.target_method).make(**weight))
     if settings.target_best_of_n > 1:
         chosen.append(best_of_n(settings.target_best_of_n))
     return chosen or None

@@ -12,7 +12,9 @@ from .._random import as_seed
 from ..ogbench import is_goal_conditioned
 from ._metrics import Tracker
 
-CriticKind = Literal["iql", "bootstrapped", "monte_carlo", "success_to_go", "robust", "none"]
+CriticKind = Literal[
+    "iql", "sarsa", "bootstrapped", "monte_carlo", "success_to_go", "robust", "none"
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +51,10 @@ class Settings:
     """Gamma, for each environment step."""
 
     critic: CriticKind = "iql"
-    """What the critic learns: iql (the best actions in the data); bootstrapped (the frozen policy's
-    own value, or the guided policy's); monte_carlo (the returns that episodes had); success_to_go
-    (discount ** steps until success); robust (a frozen critic's values, from noisy actions);
-    none (a policy alone)."""
+    """What the critic learns: iql (the best actions in the data); sarsa (the data's own next
+    actions); bootstrapped (the frozen policy's own value, or the guided policy's); monte_carlo (the
+    returns that episodes had); success_to_go (discount ** steps until success); robust (a frozen
+    critic's values, from noisy actions); none (a policy alone)."""
 
     frozen: Path | None = None
     """A finished run whose policy is used as it is, so that only a critic is trained: the policy of
@@ -61,11 +63,20 @@ class Settings:
     expectile: float = 0.9
     """IQL's expectile, in (0, 1): towards 1 the best action in the data, 0.5 the mean."""
 
+    critic_horizon: int | None = None
+    """Of iql: actions in the longer chunks that a second critic values, which the critic of the
+    policy's chunks learns from (DQC). By default there is none."""
+
+    distil_expectile: float = 0.5
+    """The expectile of what it learns from it, in (0, 1): towards 1 the best that the data did
+    after the policy's chunk."""
+
     num_critics: int = 2
     """Critics in the ensemble."""
 
     pessimism: float | None = None
-    """Rho: the ensemble counts as mean - rho * std. By default it counts as its minimum."""
+    """Rho: the ensemble counts as mean - rho * std, at 0 as its mean. By default it counts as its
+    minimum."""
 
     target_rate: float = 0.005
     """How fast target critics follow, for each update."""
@@ -73,8 +84,8 @@ class Settings:
     target_method: Literal["unguided", "qgf", "ood"] = "unguided"
     """Guidance of the next actions that a bootstrapped critic learns from."""
 
-    target_weight: float = 0.1
-    """Its weight."""
+    target_weight: float | None = None
+    """Its weight. By default kappa 5 at the observation at hand, as anywhere."""
 
     target_best_of_n: int = 1
     """How many next actions are sampled, of which the critic chooses one."""
@@ -207,6 +218,7 @@ def _check_numbers(settings: Settings) -> None:
     ranges = {
         "discount": (0, 1, "[0, 1]"),
         "expectile": (1e-9, 1 - 1e-9, "(0, 1)"),
+        "distil_expectile": (1e-9, 1 - 1e-9, "(0, 1)"),
         "target_rate": (1e-9, 1, "(0, 1]"),
         "average_rate": (1e-9, 1, "(0, 1]"),
         "learning_rate": (1e-30, float("inf"), "above 0"),
@@ -252,6 +264,15 @@ def _check_combinations(settings: Settings) -> None:
             "`flowguide train TASK --critic none --out RUN` trains a policy alone, --critic iql a "
             "policy and a critic."
         )
+    if settings.critic_horizon is not None:
+        if critic != "iql":
+            raise ValueError(f"--critic-horizon is one of --critic iql; it is {critic}.")
+        longer = as_positive_int("critic_horizon", settings.critic_horizon)
+        if longer <= settings.horizon:
+            raise ValueError(
+                f"critic_horizon must be above horizon ({settings.horizon}), the policy's own "
+                f"chunk, got {longer}."
+            )
     if settings.frozen is not None and critic == "none":
         raise ValueError("--frozen with --critic none leaves nothing to learn.")
     if critic == "success_to_go" and settings.bootstrap_through_success:

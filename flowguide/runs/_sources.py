@@ -96,16 +96,23 @@ def _first_episodes(arrays: dict[str, Any], count: int) -> dict[str, Any]:
 
 
 def _make_sampler(settings: Settings, dataset: Dataset) -> AbstractSampler:
-    horizon, discount = settings.horizon, settings.discount
+    discount, names = settings.discount, learner_names(settings)
+    horizons = dict.fromkeys(names, settings.horizon)
+    if settings.critic_horizon is not None:
+        horizons["critic"] = settings.critic_horizon
     if is_goal_conditioned(settings.task):
         ratios = {"policy": POLICY_GOALS, "critic": CRITIC_GOALS}
         samplers: dict[str, AbstractSampler] = {
-            name: GoalWindows(dataset, horizon, discount, ratios=ratios[name])
-            for name in learner_names(settings)
+            name: GoalWindows(dataset, horizons[name], discount, ratios=ratios[name])
+            for name in names
         }
         return PerLearner(samplers)
+    if len(set(horizons.values())) > 1:
+        return PerLearner({name: Windows(dataset, horizons[name], discount) for name in names})
     returns: Any = settings.critic if settings.critic in RETURNS else "n_step"
-    return Windows(dataset, horizon, discount, returns=returns)
+    is_sarsa = settings.critic == "sarsa"
+    (horizon,) = set(horizons.values())
+    return Windows(dataset, horizon, discount, returns=returns, next_actions=is_sarsa)
 
 
 def sizes(settings: Settings, dataset: Dataset) -> tuple[int, tuple[int, int]]:

@@ -2,6 +2,7 @@ from ._best import Best
 from ._bootstrapped import Bootstrapped, BootstrappedState
 from ._conditioned import Conditioned, ConditionedState
 from ._critic import critic_loss
+from ._decoupled import DecoupledIQL, DecoupledState
 from ._flow_matching import flow_matching_loss, FlowMatching
 from ._iql import IQL, IQLState, value_loss
 from ._learner import AbstractLearner, Jointly, LearnerState
@@ -17,6 +18,8 @@ __all__ = [
     "Conditioned",
     "ConditionedState",
     "critic_loss",
+    "DecoupledIQL",
+    "DecoupledState",
     "flow_matching_loss",
     "FlowMatching",
     "init",

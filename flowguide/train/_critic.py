@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import equinox as eqx
 import optax
 from jaxtyping import Array, Float, PyTree
@@ -29,13 +31,14 @@ def regress(
     action: Float[Array, "batch *action"],
     target: Float[Array, " batch"],
     weight: Float[Array, " batch"],
+    member_loss: Callable[[Array, Array], Array] = critic_loss,
 ) -> tuple[LearnerState, Float[Array, ""]]:
     """One step of every member of an ensemble towards the targets of a batch."""
 
     @eqx.filter_value_and_grad
     def loss(critic):
         def of_sample(observation, action, target):
-            return critic_loss(critic.members(observation, action), target)
+            return member_loss(critic.members(observation, action), target)
 
         return mean_loss(of_sample, weight, observation, action, target)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .._critic import Ensemble
 from ..data import Batch
@@ -23,20 +23,20 @@ from ._learner import (
 
 
 def value_loss(
-    value: Float[Array, ""], target: Float[Array, ""], expectile: float
-) -> Float[Array, ""]:
+    value: Float[Array, "*K"], target: Float[Array, ""], expectile: float
+) -> Float[Array, "*K"]:
     r"""The asymmetric square $\lvert \tau - \mathbb 1(u < 0) \rvert\, u^2$, $u$ = target - value.
 
     **Arguments:**
 
-    - `value`: $V(o)$, shape `()`.
+    - `value`: $V(o)$, shape `()`, or the values of K critics, shape `(K,)`.
     - `target`: what it is regressed on, the target critic's value of an action, shape `()`.
     - `expectile`: $\tau$ in (0, 1), of the target's distribution, which is what the loss is least
         at: 0.5 is the mean, towards 1 the maximum.
 
     **Returns:**
 
-    The loss, shape `()`, in squared units of the value.
+    The loss, shaped like `value`, in its squared units.
 
     Source: IQL, Kostrikov et al. (arXiv 2110.06169), equation 5; see `IQL`.
     """
@@ -110,29 +110,33 @@ class IQL(AbstractLearner):
         self, state: IQLState, batch: Batch, key: PRNGKeyArray
     ) -> tuple[IQLState, dict[str, Array]]:
         del key  # Nothing in IQL is random but the batch.
+        value, value_loss_ = self.update_value(state, batch.observation, batch.action, batch.weight)
+        samples = batch.observation, batch.action, bootstrap(state, batch), batch.weight
+        critic, critic_loss_ = regress(state.critic, self.optimiser, *samples)
+        target_critic = follow(state.target_critic, critic.model, self.target_rate)
+        losses = {"value_loss": value_loss_, "critic_loss": critic_loss_}
+        return IQLState(critic, target_critic, value), losses
 
-        targets = jax.vmap(state.target_critic)(batch.observation, batch.action)
+    def update_value(
+        self, state: IQLState, observation: PyTree, action: Array, weight: Array
+    ) -> tuple[LearnerState, Float[Array, ""]]:
+        """One step of the value towards the target critic's expectile, and its loss."""
+        targets = jax.vmap(state.target_critic)(observation, action)
 
         @eqx.filter_value_and_grad
-        def loss_of_value(value):
-            return mean_loss(
-                lambda o, target: value_loss(value(o), target, self.expectile),
-                batch.weight,
-                *(batch.observation, targets),
-            )
+        def loss(value):
+            def of_sample(observation, target):
+                return value_loss(value(observation), target, self.expectile)
 
-        next_values = jax.vmap(state.value.model)(batch.next_observation)
-        bootstrapped = batch.reward + batch.discount * next_values
+            return mean_loss(of_sample, weight, observation, targets)
 
-        value_loss_, value_gradient = loss_of_value(state.value.model)
-        samples = batch.observation, batch.action, bootstrapped, batch.weight
-        critic, critic_loss_ = regress(state.critic, self.optimiser, *samples)
-        new_state = IQLState(
-            critic=critic,
-            target_critic=follow(state.target_critic, critic.model, self.target_rate),
-            value=apply_gradient(state.value, value_gradient, self.optimiser),
-        )
-        return new_state, {"value_loss": value_loss_, "critic_loss": critic_loss_}
+        found, gradient = loss(state.value.model)
+        return apply_gradient(state.value, gradient, self.optimiser), found
 
     def result(self, state: IQLState) -> Ensemble:
         return state.target_critic
+
+
+def bootstrap(state: IQLState, batch: Batch) -> Float[Array, " batch"]:
+    """What the critic is regressed on: the reward, and the value of what comes after it."""
+    return batch.reward + batch.discount * jax.vmap(state.value.model)(batch.next_observation)

@@ -150,6 +150,41 @@ def test_windows_equal_the_slow_version(seed, lengths, horizon, gamma):
         np.testing.assert_array_equal(batch.action[i], dataset.actions[start : start + horizon])
 
 
+@given(
+    seed=st.integers(0, 1000),
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=5).filter(max),
+    horizon=st.integers(1, 3),
+)
+def test_next_actions_are_those_that_follow(seed, lengths, horizon):
+    dataset = make_dataset(seed, lengths)
+    expected = [
+        row
+        for row in range(len(dataset))
+        if not dataset.ends[row : row + horizon].any()
+        and (
+            not np.asarray(dataset.masks[row : row + horizon]).all()
+            or (
+                row + 2 * horizon < len(dataset) and not dataset.ends[row : row + 2 * horizon].any()
+            )
+        )
+    ]
+    if not expected:
+        with pytest.raises(ValueError, match=f"No episode has {2 * horizon} actions in a row"):
+            Windows(dataset, horizon, next_actions=True)
+        return
+    with too_short(lengths, horizon):
+        windows = Windows(dataset, horizon, next_actions=True)
+    np.testing.assert_array_equal(windows.starts[: len(windows)], expected)
+    batch = jax.vmap(windows.at)(windows.starts[: len(windows)])
+    for i, start in enumerate(expected):
+        if batch.discount[i] > 0:
+            following = dataset.actions[start + horizon : start + 2 * horizon]
+            np.testing.assert_array_equal(batch.next_action[i], following)
+    with too_short(lengths, horizon):
+        plain = Windows(dataset, horizon)
+    assert plain.at(plain.starts[0]).next_action is None
+
+
 def test_sampling_reaches_every_window_evenly(key):
     windows = Windows(make_dataset(0, [5, 9]), 3)
     batch = windows.sample(key, 20_000)

@@ -126,7 +126,7 @@ def test_several_seeds(settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "critic", ["iql", "monte_carlo", "success_to_go", "bootstrapped", "robust"]
+    "critic", ["iql", "sarsa", "monte_carlo", "success_to_go", "bootstrapped", "robust"]
 )
 def test_a_frozen_policy_serves_every_critic(settings, tmp_path, critic):
     kind = {"critic": "iql"} if critic == "robust" else {"critic": "none"}
@@ -141,6 +141,35 @@ def test_a_frozen_policy_serves_every_critic(settings, tmp_path, critic):
     guided = fg.guide(policy, found, method, weight=1.0)
     action = guided(jnp.zeros(2), key=jax.random.key(0))
     assert np.all(np.isfinite(action))
+
+
+@pytest.mark.parametrize("task", [TASK, NAME])
+def test_a_critic_of_longer_chunks(settings, tmp_path, task):
+    quiet_run(settings(task, critic_horizon=7, distil_expectile=0.8), tmp_path)
+    policy, critic = fg.load(tmp_path)
+    assert policy.action_shape == (3, 2)
+    observation = jnp.zeros(2 if task == TASK else 4)
+    assert critic(observation, policy(observation, key=jax.random.key(0))).shape == ()
+    losses = read_metrics(tmp_path / "metrics.jsonl")[-1]
+    assert np.isfinite(losses["critic/chunk_loss"]) and "validation/critic/chunk_loss" in losses
+    for changes, message in (
+        ({"critic": "sarsa"}, "--critic-horizon is one of --critic iql; it is sarsa"),
+        ({"critic_horizon": 3}, r"critic_horizon must be above horizon \(3\)"),
+        ({"distil_expectile": 1.0}, r"distil_expectile must be in \(0, 1\), got 1.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            settings(TASK, **{"critic_horizon": 7, **changes}).check()
+
+
+def test_a_setting_that_is_younger_than_the_run_was_its_default(settings, tmp_path):
+    quiet_run(settings(), tmp_path)
+    file = tmp_path / "settings.json"
+    kept = json.loads(file.read_text())
+    del kept["critic_horizon"], kept["distil_expectile"]
+    file.write_text(json.dumps({**kept, "target_weight": 0.1}))
+    quiet_run(settings(), tmp_path)
+    with pytest.raises(ValueError, match=r"distil_expectile was 0.5, is 0.8"):
+        quiet_run(settings(distil_expectile=0.8), tmp_path)
 
 
 @pytest.mark.parametrize("name", [NAME, NAME.replace("-v0", "-oraclerep-v0")])

@@ -12,7 +12,14 @@ import pytest
 import flowguide as fg
 from flowguide import nn
 from flowguide.data import Windows
-from flowguide.train import Bootstrapped, NoiseConditioned, ReturnRegression, train
+from flowguide.train import (
+    Bootstrapped,
+    DecoupledIQL,
+    IQL,
+    NoiseConditioned,
+    ReturnRegression,
+    train,
+)
 
 from .test_train import chain_dataset, promotion_as_optax_needs_it as promotion_as_optax_needs_it
 
@@ -83,6 +90,67 @@ def test_a_bootstrapped_critic_of_the_guided_policy_is_higher(key):
     np.testing.assert_allclose(found[1], exact_values(1.0)[0][1:5], atol=0.5)
     # One step from the goal there is nothing to gain.
     assert np.all(found[1][:3] > found[0][:3] + 0.3)
+
+
+def test_a_critic_of_the_datas_next_actions_learns_the_value_of_the_data(key):
+    learner = Bootstrapped(make_critic, None, target_rate=0.05, optimiser=optax.adam(1e-3))
+    windows = Windows(chain_dataset(2000), 1, GAMMA, next_actions=True)
+    critic = train(learner, windows, steps=4000, batch_size=256, key=key).result(learner)
+    right, left = exact_values(move_right=0.5)
+    np.testing.assert_allclose(values(critic, RIGHT), right, atol=0.35)
+    np.testing.assert_allclose(values(critic, LEFT)[1:], left[1:], atol=0.35)
+    with pytest.raises(ValueError, match="Windows.*next_actions=True"):
+        train(learner, Windows(chain_dataset(20), 1, GAMMA), steps=1, batch_size=8, key=key)
+    with pytest.raises(ValueError, match="guidance guides a policy, and policy is None"):
+        Bootstrapped(make_critic, None, fg.best_of_n(2))
+
+
+def make_decoupled(expectile, distil_expectile):
+    iql = IQL(
+        lambda key: make_critic(key, reduction="mean"),
+        lambda key: nn.ValueMLP(1, (64, 64), key=key),
+        expectile,
+        target_rate=0.05,
+        optimiser=optax.adam(1e-3),
+    )
+
+    def make_chunk_critic(key):
+        return nn.critic_ensemble(2, 1, (3, 1), (64, 64), reduction="mean", key=key)
+
+    return DecoupledIQL(make_chunk_critic, iql, 1, distil_expectile)
+
+
+def test_a_decoupled_critic_is_that_of_the_data_at_the_mean(key):
+    """Of means all through, the long chunks change nothing: the value of the data, as SARSA's."""
+    learner = make_decoupled(0.5, 0.5)
+    windows = Windows(chain_dataset(2000), 3, GAMMA)
+    critic = train(learner, windows, steps=3000, batch_size=256, key=key).result(learner)
+    right, left = exact_values(move_right=0.5)
+    np.testing.assert_allclose(values(critic, RIGHT), right, atol=0.35)
+    np.testing.assert_allclose(values(critic, LEFT)[1:], left[1:], atol=0.35)
+
+
+def test_a_decoupled_critic_is_as_optimistic_as_its_expectiles(key):
+    """The data walk at random, and the best three steps from where they are lead to the goal."""
+    windows = Windows(chain_dataset(2000), 3, GAMMA)
+    found = []
+    for distil_expectile in (0.5, 0.97):
+        learner = make_decoupled(0.5, distil_expectile)
+        critic = train(learner, windows, steps=4000, batch_size=256, key=key).result(learner)
+        found.append(values(critic, RIGHT))
+    # From 0 and 1 to the right, three steps are enough, whatever comes after them.
+    best = exact_values(move_right=1.0)[0]
+    np.testing.assert_allclose(found[1][2:5], best[2:5], atol=0.4)
+    assert np.all(found[1][:4] > found[0][:4] + 0.3)
+    with pytest.raises(ValueError, match=r"distil_expectile must be in \(0, 1\), got 1.0"):
+        make_decoupled(0.5, 1.0)
+
+
+def test_a_decoupled_critic_needs_chunks_that_are_long_enough(key):
+    learner = make_decoupled(0.5, 0.5)
+    learner = DecoupledIQL(learner.make_chunk_critic, learner.iql, 4)
+    with pytest.raises(ValueError, match="A short chunk has 4 actions.*have only 3"):
+        train(learner, Windows(chain_dataset(20), 3, GAMMA), steps=1, batch_size=8, key=key)
 
 
 def test_pessimism_is_the_mean_less_the_spread(key):
