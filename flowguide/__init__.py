@@ -44,6 +44,7 @@ from ._guidance import (
     qgf_jacobian,
     qgf_orthogonal,
     qgf_regularised,
+    qpilots,
     robust_q,
     trust_region,
 )
@@ -152,6 +153,7 @@ __all__ = [
     "qgf_jacobian",
     "qgf_orthogonal",
     "qgf_regularised",
+    "qpilots",
     "RealTimeWeight",
     "register",
     "RegularisedJacobian",

@@ -24,6 +24,7 @@ from ._guidance import (
     qgf_jacobian,
     qgf_orthogonal,
     qgf_regularised,
+    qpilots,
     robust_q,
     trust_region,
 )
@@ -121,6 +122,12 @@ CATALOGUE: dict[str, Method] = {
             "the clipped gradient of an ensemble's mean, trusted as it agrees",
             "Guided Action Flow (arXiv 2607.02092)",
             needs="a critic with members",
+        ),
+        Method(
+            *("qpilots", qpilots, "gradient"),
+            "the gradient of `qgf_jacobian`, as long as a share of the velocity",
+            "QPILOTS (arXiv 2606.14801)",
+            black_box=False,
         ),
         Method(
             *("cfg", cfg, "conditioned", "away from the unconditional velocity"),

@@ -31,6 +31,7 @@ FlowMethod: TypeAlias = Literal[
     "ood",
     "robust_q",
     "guided_action_flow",
+    "qpilots",
     "cfg",
 ]
 

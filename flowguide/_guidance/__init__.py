@@ -33,6 +33,7 @@ from .noise_ascent import (
     NoiseAscent as NoiseAscent,
     NoiseAscentPolicy as NoiseAscentPolicy,
 )
+from .qpilots import qpilots as qpilots
 from .trust_region import (
     trust_region as trust_region,
     TrustRegion as TrustRegion,

@@ -6,6 +6,7 @@ bptt = GradientGuidance(RolloutEstimate(), ExactJacobian(), weight)     # throug
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from .._cost import Cost
 from .._critic import Critic, critic_at, critic_gradient, MeanOfMembers, members_of
@@ -22,6 +23,7 @@ from .._jacobian import AbstractJacobian
 from .._policy import Flow, FlowCost, FlowPolicy
 from .._velocity import VelocityStep
 from .._weight import (
+    as_number,
     as_weight,
     bind_weight,
     is_active,
@@ -59,11 +61,16 @@ class GradientGuidance(AbstractFlowGuidance):
         `optax.clip_by_global_norm(1.0)`.
     - `gate`: a callable from the values `(K,)` of a critic's members to a factor.
     - `mean_of_members`: ask the mean of the critic's members, whatever it makes of them itself.
+    - `temperature`: $\tau > 0$, in units of the critic: of several clean actions
+        $\tau \log \frac1K \sum_k e^{Q(o, \hat a_k) / \tau}$ counts, so that the better ones count
+        more. None for their mean. An array leaf.
     - `debug`: raise where the guidance is not finite, instead of leaving that step unguided.
 
     **Raises:**
 
-    `ValueError` for parts of the wrong kind, or a shaping with a state. When applied: for a policy
+    `ValueError` for parts of the wrong kind, a shaping with a state, or a temperature for an
+    estimate of one clean action. `equinox.EquinoxRuntimeError` for a temperature that is not above
+    0. When applied: for a policy
     that is no flow policy, or a gate with a critic that has no members.
     """
 
@@ -73,6 +80,7 @@ class GradientGuidance(AbstractFlowGuidance):
     shaping: optax.GradientTransformation | None
     gate: Callable[[Array], Array] | None
     mean_of_members: bool = eqx.field(static=True)
+    temperature: Array | None
     debug: bool = eqx.field(static=True)
 
     def __init__(
@@ -84,6 +92,7 @@ class GradientGuidance(AbstractFlowGuidance):
         shaping: optax.GradientTransformation | None = None,
         gate: Callable[[Array], Array] | None = None,
         mean_of_members: bool = False,
+        temperature: ArrayLike | None = None,
         debug: bool = False,
     ):
         if gate is not None and not callable(gate):
@@ -94,6 +103,16 @@ class GradientGuidance(AbstractFlowGuidance):
         self.shaping = _stateless(shaping)
         self.gate = gate
         self.mean_of_members = mean_of_members
+        self.temperature = None
+        if temperature is not None:
+            if estimate.is_single:
+                raise ValueError(
+                    "temperature weighs several clean actions, and the estimate has one: "
+                    f"{estimate!r}."
+                )
+            number = as_number("temperature", temperature)
+            message = "flowguide: temperature must be above 0."
+            self.temperature = eqx.error_if(number, number <= 0, message)
         self.debug = debug
 
     def check(self, policy: FlowPolicy, critic: Critic | None) -> None:
@@ -176,8 +195,7 @@ class GradientGuidance(AbstractFlowGuidance):
     ) -> tuple[Float[Array, "*action"], Float[Array, ""]]:
         """The term that is added to the velocity, and the critic's value at the clean action.
 
-        `pullback` takes a gradient of the clean action's shape to one of the noisy action's. If
-        there are several clean actions, their mean value counts.
+        `pullback` takes a gradient of the clean action's shape to one of the noisy action's.
         """
         cleanness = jnp.asarray(self.estimate.cleanness(t))
         asked = MeanOfMembers(critic) if self.mean_of_members else critic
@@ -187,18 +205,28 @@ class GradientGuidance(AbstractFlowGuidance):
 
         if self.estimate.is_single:
             at_clean = at(clean_action)
+            value = at_clean.value
             gradient: Any = pullback(at_clean.gradient)
         else:
             at_each = jax.vmap(at)(clean_action)
-            at_clean = jax.tree.map(lambda x: jnp.mean(x, axis=0), at_each)
-            gradient = pullback(at_each.gradient / len(clean_action))
+            value, weights = self._together(at_each.value)
+            gradient = pullback(jax.vmap(jnp.multiply)(weights, at_each.gradient))
         if self.shaping is not None:
             gradient, _ = self.shaping.update(gradient, self.shaping.init(gradient))
         factor = weight_at(self.weight, WeightPoint(t, velocity, gradient))
         if self.gate is not None:
             at_t = critic_at(critic, cleanness)
             factor = factor * self._trust(at_t, flow, clean_action).astype(factor.dtype)
-        return times_weight(factor, gradient), at_clean.value
+        return times_weight(factor, gradient), value
+
+    def _together(self, values: Float[Array, " K"]) -> tuple[Float[Array, ""], Float[Array, " K"]]:
+        """The one value of several, and its derivative in each."""
+        if self.temperature is None:
+            return jnp.mean(values), jnp.full_like(values, 1 / len(values))
+        temperature = self.temperature.astype(values.dtype)
+        scaled = values / temperature
+        value = temperature * (jax.nn.logsumexp(scaled) - math.log(len(values)))
+        return value, jax.nn.softmax(scaled)
 
     def _trust(self, critic: Critic, flow: Flow, clean_action: Array) -> Array:
         assert self.gate is not None

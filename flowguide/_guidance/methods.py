@@ -199,6 +199,7 @@ def posterior(
     weight: WeightLike | None = None,
     *,
     num_samples: int = 4,
+    temperature: ArrayLike | None = None,
     key: PRNGKeyArray | None = None,
     shaping: optax.GradientTransformation | None = None,
     gate: Callable[[Array], Array] | None = None,
@@ -215,8 +216,8 @@ def posterior(
 
     - `num_samples`: K, at least 1.
     - `key`: of the K noises, which are the same in all steps; None for `jax.random.key(0)`.
-    - `weight`, `shaping`, `gate`, `debug`: as in `flowguide.GradientGuidance`. A gate reads the
-        members' mean values over the K actions.
+    - `weight`, `temperature`, `shaping`, `gate`, `debug`: as in `flowguide.GradientGuidance`. A
+        gate reads the members' mean values over the K actions.
 
     **Returns:**
 
@@ -228,6 +229,7 @@ def posterior(
     """
     return GradientGuidance(
         *(PosteriorEstimate(num_samples, key), DroppedJacobian(), weight),
+        temperature=temperature,
         shaping=shaping,
         gate=gate,
         debug=debug,
