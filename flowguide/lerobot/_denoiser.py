@@ -47,6 +47,10 @@ class Denoiser:
         # Real-time chunking is a critic here, whenever LeRobot's own is turned on.
         self.policy.model._rtc_enabled = lambda: False
 
+    def place(self) -> torch.device:
+        """Where the policy is now."""
+        return next(self.model.parameters()).device
+
     def encode(self, observation: dict[str, Tensor]) -> dict[str, Any]:
         """The arguments of `denoise_step` that do not change from step to step.
 
@@ -61,8 +65,7 @@ class Denoiser:
         config: Any = self.policy.config
         size = len(next(iter(observation.values())))
         # Given, so that nothing is drawn from torch's generator.
-        like = next(self.model.parameters())
-        noise = torch.zeros(size, config.chunk_size, config.max_action_dim, device=like.device)
+        noise = torch.zeros(size, config.chunk_size, config.max_action_dim, device=self.place())
         self.policy.reset()
         try:
             with torch.inference_mode():

@@ -58,8 +58,8 @@ def flow_policy(
     check_flow_policy(policy)
     config = policy.config
     denoiser = denoiser_of(policy)
-    device = next(policy.parameters()).device
-    options: dict[str, Any] = {"device": device}
+    # Looked up at each call: a policy may be moved.
+    options: dict[str, Any] = {"device": denoiser.place}
     if backend == "callback":
         field = velocity(denoiser.velocity, dtype=torch.float32, **options)
     elif backend == "torchax":

@@ -24,7 +24,8 @@ class TorchFunction:
     - `name`: what errors call it.
     - `takes`: the names of its arguments.
     - `function`: the caller's own.
-    - `dtype`, `device`: as the caller gave them; None for those of the module.
+    - `dtype`, `device`: as the caller gave them; None for those of the module. A device may be a
+        callable that says where the function is now.
     """
 
     name: str
@@ -51,7 +52,7 @@ class TorchFunction:
                 f"dtype must be a floating-point dtype of PyTorch, such as torch.float32, or None; "
                 f"got {self.dtype!r}."
             )
-        if self.device is not None:
+        if self.device is not None and not callable(self.device):
             object.__setattr__(self, "device", torch.device(self.device))
         # No field: what was tried once is no part of what the function is.
         object.__setattr__(self, "_tried", {})
@@ -84,7 +85,7 @@ class TorchFunction:
     def place(self) -> torch.device:
         """Where the function is asked."""
         if self.device is not None:
-            return self.device
+            return self.device() if callable(self.device) else self.device
         first = next(self._parameters(), None)
         return torch.device("cpu") if first is None else first.device
 

@@ -3,6 +3,7 @@
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -243,3 +244,14 @@ def test_what_cannot_be_guided_is_named():
         fg.sample(
             fg.lerobot.flow_policy(smolvla()), fg.lerobot.observations(without), key=jr.key(0)
         )
+
+
+def test_a_policy_that_is_moved_is_asked_where_it_is():
+    """`meta` is a device that every machine has, though nothing comes back from it."""
+    policy = smolvla()
+    guided: Any = fg.lerobot.guide(policy, linear, "qgf", weight=0.1)
+    flow = guided.flow_policy
+    functions = flow.encode.function, flow.velocity.velocity.function
+    assert [each.place().type for each in functions] == ["cpu", "cpu"]
+    policy.to("meta")
+    assert [each.place().type for each in functions] == ["meta", "meta"]
