@@ -47,7 +47,8 @@ class Plan:
         # In the unit of the default weight, which is the middle one.
         local = (DEFAULT_KAPPA / 2, DEFAULT_KAPPA, DEFAULT_KAPPA * 2)
         return {
-            **cross(["qgf", "ood"], local=local),
+            **cross(["qgf"], local=local),
+            **cross(["ood"], local=[DEFAULT_KAPPA]),
             **cross(["best_of_n"], best_of_n=best_of_n),
             **cross(["qgf"], local=[DEFAULT_KAPPA], best_of_n=best_of_n),
         }
@@ -60,8 +61,8 @@ CUBE = Plan(
     hidden=(256, 256, 256),
     # Lower than the published 0.999: values settle in the few updates that a demo has time for.
     discount=0.98,
-    batch_size=256,
-    steps=16_000,
+    batch_size=128,
+    steps=20_000,
     learning_rate=3e-4,
     target_rate=0.005,
     best_of_n=4,
@@ -75,8 +76,8 @@ MAZE = Plan(
     horizon=5,
     hidden=(128, 128, 128),
     discount=0.995,
-    batch_size=256,
-    steps=6_000,
+    batch_size=128,
+    steps=8_000,
     # So few updates have to reach from the goal to the start.
     learning_rate=1e-3,
     target_rate=0.02,

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._run_folder import RunFolder
 from ..ogbench import check_collectable, dataset_name, DEFAULT_DATASET_DIR, is_goal_conditioned
-from ..runs import Settings
+from ..runs import Settings, WATCHING
 from ._plan import Evaluation, Plan, Playing, Tuning
 
 
@@ -55,6 +55,7 @@ def make_jobs(plan: Plan, out: Path) -> list[Job]:
     for task in plan.tasks:
         groups.setdefault(dataset_name(task), []).append(task)
     jobs: dict[str, Job] = {}
+    policies: dict[str, Job] = {}
     critics: dict[tuple[str, str], list[Job]] = {}
     played: list[Job] = []
 
@@ -72,12 +73,18 @@ def make_jobs(plan: Plan, out: Path) -> list[Job]:
             own = f"{training.name}." if "dataset_dir" in training.options else ""
             needs = [add(missing.pop("kind"), own + dataset, missing)]
         folder = f"policies/{dataset}/{training.name}/seed_{seed}"
-        settings = dataclasses.replace(settings, task=_trained_under(out / folder, settings.task))
-        arguments = _run(plan, settings, seed, folder)
-        policy = add("policy", f"{training.name}.{dataset}.seed_{seed}", arguments, needs)
+        # Trainings that differ in their critics alone have one policy, that of the first.
+        same = _without_watching(_run(plan, settings, seed, folder)["settings"])
+        if same not in policies:
+            trained = _trained_under(out / folder, settings.task)
+            arguments = _run(plan, dataclasses.replace(settings, task=trained), seed, folder)
+            name = f"{training.name}.{dataset}.seed_{seed}"
+            policies[same] = add("policy", name, arguments, needs)
+        policy = policies[same]
+        frozen = Path(policy.arguments["folder"])
         for task in tasks:
             name = f"{training.name}.{task}.seed_{seed}"
-            settings = dataclasses.replace(training.critic_settings(task), frozen=Path(folder))
+            settings = dataclasses.replace(training.critic_settings(task), frozen=frozen)
             run = f"critics/{task}/{training.name}/seed_{seed}"
             critic = add("critic", name, _run(plan, settings, seed, run), [policy])
             critics.setdefault((training.name, task), []).append(critic)
@@ -123,6 +130,12 @@ def _run(plan: Plan, settings: Settings, seed: int, folder: str) -> dict[str, An
     data = Path(_data_folder(plan, settings))
     settings = dataclasses.replace(settings, seed=seed, dataset_dir=data)
     return {"settings": settings.to_json(), "folder": folder}
+
+
+def _without_watching(settings: dict[str, Any]) -> str:
+    """All that a policy follows from, and where its data are."""
+    names = settings.keys() - WATCHING | {"dataset_dir"}
+    return json.dumps({name: settings[name] for name in sorted(names)})
 
 
 def _trained_under(folder: Path, task: str) -> str:

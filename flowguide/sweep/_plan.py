@@ -170,7 +170,7 @@ def read_plan(plan: str | os.PathLike) -> Plan:
 
 def _parse(table: dict[str, Any], folder: Path) -> Plan:
     names = ("tasks", "seeds", "collect", "dataset_dir")
-    check_keys(table, [*names, "train", "evaluate", "tune", "slurm"], "the plan")
+    check_keys(table, [*names, "settings", "train", "evaluate", "tune", "slurm"], "the plan")
     plan = from_table(Plan, {key: table[key] for key in names if key in table}, "the plan")
     _check_tasks(plan.tasks)
     for seed in plan.seeds:
@@ -182,7 +182,7 @@ def _parse(table: dict[str, Any], folder: Path) -> Plan:
     return dataclasses.replace(
         plan,
         dataset_dir=plan.dataset_dir and folder / plan.dataset_dir.expanduser(),
-        trainings=_trainings(table.get("train", {}), plan.tasks, folder),
+        trainings=_trainings(table, plan.tasks, folder),
         evaluation=_playing(Evaluation, "conditions", table, "evaluate"),
         tuning=_playing(Tuning, "candidates", table, "tune"),
         resources=_resources(table.get("slurm", {})),
@@ -202,8 +202,10 @@ def _check_tasks(tasks: Sequence[str]) -> None:
             )
 
 
-def _trainings(table: Any, tasks: Sequence[str], folder: Path) -> tuple[Training, ...]:
+def _trainings(plan: Any, tasks: Sequence[str], folder: Path) -> tuple[Training, ...]:
+    table, shared = plan.get("train", {}), plan.get("settings", {})
     check_keys(table, table, "[train]")
+    check_keys(shared, shared, "[settings]")
     if not table:
         raise ValueError(
             "The plan has no training settings: expected a table such as [train.small]."
@@ -214,7 +216,7 @@ def _trainings(table: Any, tasks: Sequence[str], folder: Path) -> tuple[Training
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ValueError(f"{where} must be named with letters, digits, - and _ alone.")
         check_keys(options, options, where)
-        options = dict(options)
+        options = {**shared, **options}
         differing = options.pop("tasks", {})
         check_keys(differing, [*tasks, *map(dataset_name, tasks)], f"[train.{name}.tasks]")
         for each in (options, *differing.values()):

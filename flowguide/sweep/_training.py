@@ -16,11 +16,11 @@ _DECIDED = {
 
 # What says how a critic learns: the policy of a dataset does not depend on it.
 _OF_CRITIC = (
-    "expectile num_critics pessimism target_rate target_method target_weight target_best_of_n keep "
-    "bootstrap_through_success"
+    "expectile critic_horizon distil_expectile num_critics pessimism target_rate target_method "
+    "target_weight target_best_of_n keep bootstrap_through_success"
 ).split()
 
-CRITICS = ("iql", "bootstrapped", "monte_carlo", "success_to_go")
+CRITICS = ("iql", "sarsa", "bootstrapped", "monte_carlo", "success_to_go")
 
 
 @dataclasses.dataclass(frozen=True)

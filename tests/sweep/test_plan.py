@@ -147,6 +147,46 @@ def test_settings_of_policies_and_critics(tmp_path: Path):
     assert settings("policy.b.pointmaze-medium-navigate-v0.seed_3")["discount"] == 0.99
 
 
+def test_trainings_that_differ_in_their_critics_share_a_policy(tmp_path: Path):
+    more = """
+[train.c]
+preset = "small"
+steps = 100
+critic = "bootstrapped"
+target_best_of_n = 4
+num_critics = 10
+[train.d]
+preset = "small"
+steps = 100
+critic_horizon = 25
+checkpoint_every = 50
+[train.e]
+preset = "small"
+steps = 100
+horizon = 4
+"""
+    plan = read_plan(write(tmp_path, PLAN.replace("[train.b]", more + "[train.b]")))
+    jobs = {job.name: job for job in make_jobs(plan, tmp_path / "out")}
+    policies = [name for name in jobs if name.startswith("policy.") and name.endswith("seed_3")]
+    assert [name.split(".")[1] for name in policies] == ["a", "e", "b"]
+    for training, owner in (("a", "a"), ("c", "a"), ("d", "a"), ("e", "e")):
+        critic = jobs[f"critic.{training}.{MAZE.format(1)}.seed_3"]
+        policy = jobs[f"policy.{owner}.pointmaze-medium-navigate-v0.seed_3"]
+        assert critic.needs == (policy.name,)
+        assert critic.arguments["settings"]["frozen"] == policy.arguments["folder"]
+    assert jobs[policies[0]].arguments["settings"]["critic_horizon"] is None
+
+
+def test_settings_of_all_trainings_give_way_to_those_of_one(tmp_path: Path):
+    shared = "[settings]\nhidden = [4]\nsteps = 7\n"
+    plan = read_plan(write(tmp_path, PLAN.replace("[train.a]", shared + "[train.a]")))
+    a, b = (training.critic_settings(MAZE.format(1)) for training in plan.trainings)
+    assert (a.hidden, a.steps, b.hidden, b.steps) == ((4,), 100, (8,), 7)
+    with pytest.raises(ValueError, match=r"'stepz'"):
+        read_plan(write(tmp_path, PLAN.replace("[train.a]", "[settings]\nstepz = 7\n[train.a]")))
+    assert [each.name for each in read_plan("critics").trainings][:2] == ["iql", "mean"]
+
+
 def test_data_that_are_there_are_not_collected(tmp_path: Path):
     out = tmp_path / "out"
     (out / "data").mkdir(parents=True)
@@ -223,7 +263,7 @@ def test_errors_of_plans(tmp_path: Path, old, new, message):
 
 
 def test_more_errors(tmp_path: Path):
-    shipped = r"no plan none.toml. Shipped plans: \['paper', 'small', 'tiny'\]"
+    shipped = r"no plan none.toml. Shipped plans: \['critics', 'paper', 'small', 'tiny'\]"
     with pytest.raises(FileNotFoundError, match=shipped):
         read_plan("none.toml")
     goals = PLAN.replace(MAZE.format(2), "pointmaze-medium-navigate-v0")
