@@ -92,6 +92,22 @@ def test_an_example_draws_its_pictures(
     assert {file: file.stat().st_mtime for file in runs.rglob("*.safetensors")} == before
 
 
+def test_parts_of_a_guidance_are_compared_in_pairs(examples, runs, tmp_path, capsys, monkeypatch):
+    module = examples("parts")
+    some = flowguide.load_observations(next(runs.glob("critics/*/small/seed_0")))
+    assert len(module.guidances(module.Settings(), some)) == 1 + 6 + 2 * 12
+    monkeypatch.delitem(module.ESTIMATES, "posterior")
+    options = {"kappas": (3.0,), "alphas": (0.2,), "episodes": 1, "seeds": (0, 1)}
+    module.main(module.Settings(tasks=(MAZE,), runs=runs, out=tmp_path, **options))
+    said = capsys.readouterr().out
+    assert said.count("Against one step, dropped, constant, kappa 3:") == 1
+    # The noisy action has no Jacobian, and a share no schedule.
+    rows = [line.split("|")[1].strip() for line in said.splitlines() if line.startswith("| ")]
+    found = {row for row in rows if row.count(", ") == 3}
+    assert len(found) == 3 + 2 * 3
+    assert "one step, exact, score, kappa 3" in found and "noisy, dropped, score, kappa 3" in found
+
+
 def test_critics_of_growing_quality(examples, runs, tmp_path, capsys):
     module = examples("critic_quality")
     options = {"steps": (10,), "episodes": 1, "seeds": (0, 1)}

@@ -263,7 +263,7 @@ def test_errors_of_plans(tmp_path: Path, old, new, message):
 
 
 def test_more_errors(tmp_path: Path):
-    shipped = r"no plan none.toml. Shipped plans: \['critics', 'paper', 'small', 'tiny'\]"
+    shipped = r"no plan none.toml. Shipped plans: \['critics', 'medium', 'paper', 'small', 'tiny'\]"
     with pytest.raises(FileNotFoundError, match=shipped):
         read_plan("none.toml")
     goals = PLAN.replace(MAZE.format(2), "pointmaze-medium-navigate-v0")
