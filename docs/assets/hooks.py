@@ -52,11 +52,11 @@ def on_page_content(content: str, page: Any, **_: Any) -> str:
 
 def _help(match: re.Match[str]) -> str:
     command = [sys.executable, "-m", "flowguide", *match[1].split(), "--help"]
-    shown = {**os.environ, "COLUMNS": "88", "NO_COLOR": "1"}
+    shown = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
     found = subprocess.run(command, env=shown, check=True, capture_output=True, text=True)
     # tyro wraps all but the description.
     lines = (
-        textwrap.fill(line, 88) if line[:1].isalpha() else line for line in found.stdout.split("\n")
+        textwrap.fill(line, 80) if line[:1].isalpha() else line for line in found.stdout.split("\n")
     )
     return "```text\n" + "\n".join(lines).rstrip() + "\n```"
 
@@ -80,7 +80,15 @@ def _output(output: dict[str, Any]) -> str:
         return f'<img alt="" width="{width}" src="data:image/png;base64,{encoded}">'
     if "text/html" in data:
         return "".join(data["text/html"])
-    return f"```text\n{''.join(output['text']).rstrip()}\n```"
+    return f"```text\n{_wrapped(''.join(output['text']).rstrip())}\n```"
+
+
+def _wrapped(text: str) -> str:
+    """Lines of 80 columns at most, as in a terminal; what goes on is indented."""
+    return "\n".join(
+        textwrap.fill(line, 80, subsequent_indent="    ") if len(line) > 80 else line
+        for line in text.split("\n")
+    )
 
 
 def _methods(match: re.Match[str]) -> str:
