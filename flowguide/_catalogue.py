@@ -187,7 +187,9 @@ def register(name: str, make: Callable[..., Any], *, summary: str = "", source: 
     takes guidances.
 
     ```python
-    flowguide.register("gaf", lambda weight=1.0: flowguide.guided_action_flow(1 / weight))
+    flowguide.register(
+        "gaf", lambda weight=1.0: flowguide.guided_action_flow(1 / weight)
+    )
     ```
 
     **Arguments:**

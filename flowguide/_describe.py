@@ -21,8 +21,9 @@ def describe(guidance: Any) -> str:
     """What a guidance is, in one line: its name with every option that is not the default.
 
     ```python
-    flowguide.describe(flowguide.qgf(weight=0.1))                   # 'qgf(weight=0.1)'
-    flowguide.describe([flowguide.qgf(), flowguide.best_of_n(4)])   # '[qgf(...), best_of_n(n=4)]'
+    flowguide.describe(flowguide.qgf(weight=0.1))  # 'qgf(weight=0.1)'
+    both = [flowguide.qgf(), flowguide.best_of_n(4)]
+    flowguide.describe(both)  # '[qgf(...), best_of_n(n=4)]'
     ```
 
     Two guidances of one description do the same, as long as a function of one name does: lambdas

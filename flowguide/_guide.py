@@ -112,11 +112,13 @@ def guide(
     """Guides a frozen policy by a critic. No weight of either changes.
 
     ```python
-    flowguide.guide(policy, critic)                               # qgf, at a weight that fits
-    flowguide.guide(policy, critic, method="qgf", weight=0.1)     # raw: of this critic's scale
-    flowguide.guide(policy, critic, flowguide.qgf(weight=0.1))    # the same
-    flowguide.guide(policy, critic, flowguide.qgf(weight=flowguide.Kappa(3.0, some)))
-    flowguide.guide(policy, critic, [flowguide.qgf(weight=0.1), flowguide.best_of_n(4)])
+    flowguide.guide(policy, critic)  # qgf, at a weight that fits
+    flowguide.guide(policy, critic, method="qgf", weight=0.1)  # of its scale
+    flowguide.guide(policy, critic, flowguide.qgf(weight=0.1))  # the same
+    in_units = flowguide.qgf(weight=flowguide.Kappa(3.0, some))
+    flowguide.guide(policy, critic, in_units)
+    both = [flowguide.qgf(weight=0.1), flowguide.best_of_n(4)]
+    flowguide.guide(policy, critic, both)
     ```
 
     Without a `weight` a gradient method has the weight `flowguide.Kappa()`, which follows the

@@ -123,7 +123,7 @@ def _needs(method: Any) -> str:
 
 
 def _source(method: Any) -> str:
-    return _PAPER.sub(r"[\1](https://arxiv.org/abs/\2)", method.source) or "ours"
+    return _PAPER.sub(r"[\1](https://arxiv.org/abs/\2)", method.source) or "flowguide"
 
 
 def _forwards(method: Any) -> int:

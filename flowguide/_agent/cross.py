@@ -174,7 +174,9 @@ def cross(
     """Every combination of methods, weights in each unit, and numbers of actions.
 
     ```python
-    guidances = flowguide.evaluate.cross(["qgf", "best_of_n"], weights=[0.1], best_of_n=[1, 4])
+    guidances = flowguide.evaluate.cross(
+        ["qgf", "best_of_n"], weights=[0.1], best_of_n=[1, 4]
+    )
     list(guidances)  # ['unguided', 'qgf 0.1', 'qgf, best of 4 0.1', 'best of 4']
     ```
 

@@ -65,8 +65,10 @@ def coherence(
 
     ```python
     keep = flowguide.coherence(left, delay=1, horizon=3)
-    flowguide.guide(policy, keep, "qgf_jacobian", weight=flowguide.RealTimeWeight(cap=5))  # RTC
-    flowguide.guide(policy, keep, "qgf", weight=flowguide.RealTimeWeight(cap=10))  # LeRobot's
+    weight = flowguide.RealTimeWeight(cap=5)
+    flowguide.guide(policy, keep, "qgf_jacobian", weight=weight)  # RTC
+    weight = flowguide.RealTimeWeight(cap=10)
+    flowguide.guide(policy, keep, "qgf", weight=weight)  # LeRobot's
     flowguide.guide(policy, keep, "best_of_n", n=16)  # backward coherence
     ```
 

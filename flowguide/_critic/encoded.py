@@ -11,9 +11,11 @@ class EncodedCritic(CriticArithmetic):
     """A critic that is asked about `encode(observation)`, such as one vector for a dictionary.
 
     ```python
-    observations = {"state": jnp.ones((100, 3)), "image": jnp.ones((100, 8, 8))}  # the data's
+    # Those of the data.
+    observations = {"state": jnp.ones((100, 3)), "image": jnp.ones((100, 8, 8))}
     encode = flowguide.nn.Standardise(observations)
-    members = flowguide.nn.critic_ensemble(4, encode.size, (8, 4), key=jax.random.key(0))
+    key = jax.random.key(0)
+    members = flowguide.nn.critic_ensemble(4, encode.size, (8, 4), key=key)
     critic = flowguide.EncodedCritic(members, encode)
     ```
 

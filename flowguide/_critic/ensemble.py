@@ -25,9 +25,9 @@ class Ensemble(CriticArithmetic):
     """K critics that act as one.
 
     ```python
-    flowguide.Ensemble([critic_a, critic_b])                      # the smaller of the two
-    flowguide.Ensemble(stacked, "mean")                           # a module vmapped over K keys
-    flowguide.Ensemble(stacked, flowguide.Pessimism(0.5))         # mean - 0.5 * std
+    flowguide.Ensemble([critic_a, critic_b])  # the smaller of the two
+    flowguide.Ensemble(stacked, "mean")  # a module vmapped over K keys
+    flowguide.Ensemble(stacked, flowguide.Pessimism(0.5))  # mean - 0.5 * std
     ```
 
     **Arguments:**

@@ -83,7 +83,8 @@ def trust_region(guidance: Any = None, radius: ArrayLike = 0.5) -> TrustRegion:
     Where guidance would go further, the action is the last one on the way that is near enough.
 
     ```python
-    flowguide.guide(policy, critic, flowguide.trust_region(flowguide.qgf(weight=0.3), radius=0.5))
+    near = flowguide.trust_region(flowguide.qgf(weight=0.3), radius=0.5)
+    flowguide.guide(policy, critic, near)
     ```
 
     **Arguments:**

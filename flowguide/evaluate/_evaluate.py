@@ -50,8 +50,14 @@ def evaluate(
     """Plays every guidance on the same episodes: same environment seeds, same noise.
 
     ```python
-    guidances = {"unguided": None, "qgf 0.1": flowguide.qgf(weight=0.1), "mine": my_guidance}
-    episodes = flowguide.evaluate.evaluate(agent, "Pendulum-v1", guidances, range(50))
+    guidances = {
+        "unguided": None,
+        "qgf 0.1": flowguide.qgf(weight=0.1),
+        "mine": my_guidance,
+    }
+    episodes = flowguide.evaluate.evaluate(
+        agent, "Pendulum-v1", guidances, range(50)
+    )
     ```
 
     What is played is a *condition*: a label and a guidance. Each guidance meets each agent once;

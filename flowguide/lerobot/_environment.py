@@ -19,7 +19,8 @@ class ProcessedEnv(gymnasium.Wrapper):
     environment's. Then policies of `flowguide.lerobot.flow_policy` play in it.
 
     ```python
-    make = functools.partial(make_my_env, preprocessor, postprocessor)  # returns a ProcessedEnv
+    # make_my_env returns a ProcessedEnv.
+    make = functools.partial(make_my_env, preprocessor, postprocessor)
     flowguide.evaluate.evaluate(agent, make, guidances, range(50), success_at="any")
     ```
 

@@ -1,5 +1,6 @@
 """The built site: every public name once, every link leads somewhere, nothing from elsewhere."""
 
+import html
 import importlib
 import inspect
 import pkgutil
@@ -36,6 +37,23 @@ MODULES = (
 NEEDS = {".torch": "torch", ".lerobot": "lerobot"}
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TESTED = {"python", "bash", "toml", "bibtex"}
+COLUMNS = 80
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+# A number with its interval, which may go on in the next line.
+_INTERVAL = re.compile(r"[+-]?\d+\.\d+ \[[^\[\]]*\d, [^\[\]]*\d\]")
+# Where a reader of Home wants to get, and the page that has it.
+WANTED = {
+    "install": "install.html",
+    "guide my policy": "own_policy.html",
+    "which method": "methods.html",
+    "which weight": "weights.html",
+    "LeRobot": "lerobot.html",
+    "own data": "own_data.html",
+    "compare": "evaluation.html",
+    "reproduce": "reproduce.html",
+    "an error": "faq.html",
+    "cite": "citing.html",
+}
 # Of these attributes a browser loads the value at once.
 LOADED = {"img": "src", "script": "src", "source": "src", "iframe": "src"}
 
@@ -223,6 +241,69 @@ def test_every_block_is_of_a_language_that_is_tested():
     for page in PAGES:
         languages = re.findall(r"^```(\w*)\n.*?^```$", page.read_text(), re.MULTILINE | re.DOTALL)
         assert set(languages) <= TESTED | {"text"}, page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_has_80_columns(page):
+    for _, _, code in _FENCE.findall(page.read_text()):
+        assert not [line for line in code.split("\n") if len(line) > COLUMNS]
+
+
+def test_what_the_site_prints_has_80_columns(site):
+    """Help, signatures and what notebooks printed; sources are shown as they are."""
+    wide = []
+    for file in site.rglob("*.html"):
+        text = re.sub(r"<details .*?</details>", "", file.read_text(), flags=re.DOTALL)
+        for block in re.findall(r"<pre[^>]*>(.*?)</pre>", text, re.DOTALL):
+            lines = html.unescape(re.sub("<[^>]+>", "", block)).split("\n")
+            wide += [(file.name, line) for line in lines if len(line) > COLUMNS]
+    assert wide == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_have_no_commands(page):
+    """A cell may name a command and its options, `flowguide sweep --slurm`. One with an argument is
+    there to be copied, and stands in a block."""
+    rows = re.findall(r"^\|.*\|$", _FENCE.sub("", page.read_text()), re.MULTILINE)
+    for code in re.findall(r"`([^`]+)`", "\n".join(rows)):
+        program, *words = code.split()
+        if program in ("flowguide", "python", "pip", "bash"):
+            assert all(word.startswith("--") for word in words[1:]) and program != "pip", code
+
+
+def section(page: str, name: str) -> str:
+    """What other pages include of a page, by its name."""
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    start, end = (f"<!-- --8<-- [{which}:{name}] -->" for which in ("start", "end"))
+    return text.partition(start)[2].partition(end)[0].strip()
+
+
+def intervals(page: Path) -> set[str]:
+    return set(_INTERVAL.findall(" ".join(page.read_text().split())))
+
+
+def test_readme_has_the_numbers_of_their_page():
+    # It is shown where nothing can be included.
+    assert section("small_plan", "short") in (ROOT / "README.md").read_text()
+
+
+def test_summaries_have_the_numbers_of_other_pages():
+    summaries = [ROOT / "README.md", ROOT / "docs" / "index.md", ROOT / "docs" / "shown.md"]
+    results = set().union(*(intervals(page) for page in PAGES if page not in summaries))
+    for page in summaries:
+        assert intervals(page) <= results, page.name
+
+
+def test_what_is_wanted_is_two_clicks_from_home(site):
+    """By the links within pages, without the menus."""
+
+    def linked(name: str) -> set[str]:
+        content = (site / name).read_text().partition("<article")[2].partition("</article>")[0]
+        return {link.partition("#")[0] for link in re.findall(r'href="([^":]+\.html)', content)}
+
+    first = linked("index.html")
+    within_two = first.union(*(linked(name) for name in first))
+    assert set(WANTED.values()) <= within_two
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
