@@ -116,6 +116,11 @@ def test_every_public_name_is_in_the_reference_once(pages, module):
     assert top == set(public) | {f"flowguide{m}" for m in MODULES if m} & top
 
 
+def test_the_reference_shows_no_module_in_place_of_its_function(site):
+    for file in (site / "api").rglob("*.html"):
+        assert "doc-symbol-module" not in file.read_text(), file.name
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_all_has_every_public_name(module):
     found = imported(module)
