@@ -252,9 +252,19 @@ def test_brackets_in_the_folder_of_a_demo_are_no_markup(tmp_path: Path, monkeypa
     monkeypatch.setattr("flowguide.runs.run", lambda settings, out, **_: out)
     monkeypatch.setattr("flowguide.evaluate.evaluate_runs", lambda *_, **__: [])
     monkeypatch.setattr("flowguide.plot.plot_success", lambda *_: None)
+
+    def record_videos(runs, guidances, episodes, count, folder, **_):
+        assert list(guidances) == ["unguided", "qgf local 5"] and count == 1
+        folder.mkdir()
+        (folder / "a.mp4").touch()
+
+    monkeypatch.setattr("flowguide.video.record_videos", record_videos)
     for name in ("x [old]", "[/b]"):
-        _demo.run(_demo.MAZE, tmp_path / name, 0)
-        assert f"In {tmp_path / name}: success.png, " in capsys.readouterr().out
+        # What is filmed already is not filmed again.
+        for _ in range(2):
+            _demo.run(_demo.MAZE, tmp_path / name, 0)
+            said = capsys.readouterr().out
+            assert f"In {tmp_path / name}: success.png, videos/a.mp4, results.jsonl, run." in said
     with progress_bar("episodes", make_console(file=io.StringIO(), force_terminal=True)) as bar:
         bar.add_task("play", total=1, note="[/b]")
         bar.refresh()

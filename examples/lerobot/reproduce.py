@@ -87,7 +87,7 @@ TASKS = {
     "six-tasks": Task(50, 0.15, 10_000, PLAY, rollouts=480, parts=SIX, num_envs=4),
     # On a CPU an image of LIBERO's takes 65 ms, six times a step: this policy sees the state. Each
     # environment has a scene for each part, of 300 MB.
-    "libero-object": Task(8, 0.1, 5000, 0, 200, 300, rollouts=320, parts=LIBERO, num_envs=2),
+    "libero-object": Task(30, 0.1, 15_000, 0, 200, 300, rollouts=320, parts=LIBERO, num_envs=2),
 }
 
 

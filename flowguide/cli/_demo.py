@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 RUN = "run"
 RESULTS = "results.jsonl"
 PICTURE = "success.png"
+VIDEOS = "videos"
 INDENT = "    "
 
 
@@ -47,8 +48,7 @@ class Plan:
         # In the unit of the default weight, which is the middle one.
         local = (DEFAULT_KAPPA / 2, DEFAULT_KAPPA, DEFAULT_KAPPA * 2)
         return {
-            **cross(["qgf"], local=local),
-            **cross(["ood"], local=[DEFAULT_KAPPA]),
+            **cross(["qgf", "ood"], local=local),
             **cross(["best_of_n"], best_of_n=best_of_n),
             **cross(["qgf"], local=[DEFAULT_KAPPA], best_of_n=best_of_n),
         }
@@ -61,8 +61,8 @@ CUBE = Plan(
     hidden=(256, 256, 256),
     # Lower than the published 0.999: values settle in the few updates that a demo has time for.
     discount=0.98,
-    batch_size=128,
-    steps=20_000,
+    batch_size=256,
+    steps=16_000,
     learning_rate=3e-4,
     target_rate=0.005,
     best_of_n=4,
@@ -93,15 +93,16 @@ class Demo:
 
     Collects a small cube-single-play-v0 dataset, trains a flow policy and a critic, and plays
     paired episodes: unguided, with qgf and ood at the default weight, half and twice of it, best of
-    n, and both. Prints a table; writes results.jsonl, success.png, the data and the training run.
-    Run again, it reuses what is finished. About 5 minutes on two cores; no network is needed.
+    n, and both. Prints a table; writes results.jsonl, success.png, a video where it can render, the
+    data and the training run. Run again, it reuses what is finished. About 5 minutes on two cores;
+    no network is needed.
     """
 
     out: Path
     """The folder for everything; made if missing."""
 
     quick: bool = False
-    """The same on pointmaze-medium-navigate-singletask-task1-v0, in less than a minute."""
+    """The same on pointmaze-medium-navigate-singletask-task1-v0, in about a minute."""
 
     seed: int = 0
     """Seed of the data, the training and the episodes."""
@@ -122,10 +123,12 @@ def run(plan: Plan, out: Path, seed: int) -> None:
     folder = _train(plan, out, seed, console)
     episodes = _evaluate(plan, out, folder, console)
     _report(plan, out, episodes, console)
+    video = _film(plan, out, folder, episodes, console)
     say = printer(console)
     for line in _shown(plan, episodes):
         say(line)
-    say(f"Done in {time.perf_counter() - started:.0f} s. In {out}: {PICTURE}, {RESULTS}, {RUN}.")
+    made = ", ".join((PICTURE, *video, RESULTS, RUN))
+    say(f"Done in {time.perf_counter() - started:.0f} s. In {out}: {made}.")
     say(f"Next, in Python: policy, critic = flowguide.load({str(folder)!r})")
     say(next_command("report", out / RESULTS, "--out", out / "report"))
     say(next_command("tune", folder, "--method", "qgf", "ood", "--out", out / "tuned"))
@@ -194,7 +197,7 @@ def _evaluate(plan: Plan, out: Path, folder: Path, console: "Console") -> list["
 def _head(console: "Console", number: int, sentence: str) -> None:
     from rich.text import Text
 
-    console.print(Text.assemble((f"{number}/4", "bold"), f" {sentence}"), soft_wrap=True)
+    console.print(Text.assemble((f"{number}/5", "bold"), f" {sentence}"), soft_wrap=True)
 
 
 def _report(plan: Plan, out: Path, episodes: list["Episode"], console: "Console") -> None:
@@ -204,6 +207,27 @@ def _report(plan: Plan, out: Path, episodes: list["Episode"], console: "Console"
     _head(console, 4, "Success, with 95% Wilson intervals")
     show_rates(console, summarise(episodes))
     plot_success(episodes, out / PICTURE, plan.task)
+
+
+def _film(
+    plan: Plan, out: Path, folder: Path, episodes: list["Episode"], console: "Console"
+) -> list[str]:
+    """One episode, unguided and guided side by side, where this machine can render."""
+    from ..video import record_videos
+
+    wanted = {UNGUIDED, f"qgf local {DEFAULT_KAPPA:g}"}
+    few = [episode for episode in episodes if episode.condition.label in wanted]
+    _head(console, 5, "A video of one episode, unguided and guided")
+    if not list((out / VIDEOS).glob("*.mp4")):
+        guidances = {name: each for name, each in plan.guidances().items() if name in wanted}
+        # Small and coarse: without a GPU a frame takes a third of a second.
+        record_videos(
+            *([folder], guidances, few, 1, out / VIDEOS),
+            frames=30,
+            size=240,
+            on_message=printer(console, INDENT),
+        )
+    return [f"{VIDEOS}/{file.name}" for file in sorted((out / VIDEOS).glob("*.mp4"))]
 
 
 def _shown(plan: Plan, episodes: list["Episode"]) -> list[str]:
