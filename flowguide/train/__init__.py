@@ -3,7 +3,10 @@ from ._bootstrapped import Bootstrapped, BootstrappedState
 from ._conditioned import Conditioned, ConditionedState
 from ._critic import critic_loss
 from ._decoupled import DecoupledIQL, DecoupledState
+from ._edp import EDP
+from ._fawac import FAWAC
 from ._flow_matching import flow_matching_loss, FlowMatching
+from ._fql import FQL
 from ._iql import IQL, IQLState, value_loss
 from ._learner import AbstractLearner, Jointly, LearnerState
 from ._loop import init, Report, train, TrainState
@@ -20,8 +23,11 @@ __all__ = [
     "critic_loss",
     "DecoupledIQL",
     "DecoupledState",
+    "EDP",
+    "FAWAC",
     "flow_matching_loss",
     "FlowMatching",
+    "FQL",
     "init",
     "IQL",
     "IQLState",

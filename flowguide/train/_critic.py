@@ -1,10 +1,12 @@
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from ._learner import apply_gradient, LearnerState, mean_loss
+from ._learner import apply_gradient, LearnerState, mean_loss, weighted_mean
 
 
 def critic_loss(values: Float[Array, " K"], target: Float[Array, ""]) -> Float[Array, ""]:
@@ -44,3 +46,17 @@ def regress(
 
     value, gradient = loss(state.model)
     return apply_gradient(state, gradient, optimiser), value
+
+
+def valued_loss(
+    of_sample: Callable[..., tuple[Array, Array]],
+    coefficient: float,
+    weights: Float[Array, " batch"],
+    *batched: PyTree,
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """`coefficient * error - value / size`, where `of_sample` gives the critic's value of an action
+    and the error against what is imitated, and the size is that of the batch's values."""
+    values, errors = jax.vmap(of_sample)(*batched)
+    size = jax.lax.stop_gradient(weighted_mean(jnp.abs(values), weights))
+    value, error = weighted_mean(values, weights), weighted_mean(errors, weights)
+    return coefficient * error - value / size, {"loss": error, "value": value}

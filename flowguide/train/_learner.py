@@ -116,8 +116,11 @@ def mean_loss(loss: Callable[..., Array], weights: Array, *batched: PyTree) -> A
 
     Divided by how much they count, and not by how many there are.
     """
-    losses = jax.vmap(loss)(*batched)
-    return (losses * weights).sum() / weights.sum()
+    return weighted_mean(jax.vmap(loss)(*batched), weights)
+
+
+def weighted_mean(values: Array, weights: Array) -> Array:
+    return (values * weights).sum() / weights.sum()
 
 
 def check_rate(name: str, rate: float) -> None:
