@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._cost import Cost
+from .._flops import count_flops
 from .._notebook import policy_html
 from .._pytree import PyTree
+from .._random import seed_key
 
 
 class Trace(eqx.Module):
@@ -134,6 +136,31 @@ class AbstractPolicy(eqx.Module):
         """What one action costs, by itself; None if that is not known."""
         costs = self.costs()
         return None if costs is None else costs[0] + costs[1]
+
+    def flops(self, observation: PyTree, *, key: PRNGKeyArray | None = None) -> int:
+        """The floating-point operations of one action at an observation, counted while it is made.
+
+        Those of matrix products and convolutions, a multiplication and an addition each; what acts
+        on each entry alone is not counted. Loops count as often as they turn, so also adaptive
+        solvers have a count, of this action. `cost` says it in calls of networks, and runs nothing.
+
+        **Arguments:**
+
+        - `observation`: a pytree of arrays, as `from_noise` takes it. What `prepare` made of one is
+            not paid for again.
+        - `key`: of the noise; by default that of seed 0.
+
+        **Returns:**
+
+        An integer. (XLA's `cost_analysis` counts the body of a loop once.)
+
+        **Raises:**
+
+        `ValueError` for what cannot be counted: callbacks, such as PyTorch networks, kernels and
+        matrix decompositions (the singular values of `qgf_orthogonal` excepted).
+        """
+        noise = jr.normal(seed_key(0) if key is None else key, self.noise_shape)
+        return count_flops(self.from_noise, noise, observation)
 
     def __call__(self, observation: PyTree, *, key: PRNGKeyArray) -> Float[Array, "*action"]:
         return self.from_noise(jr.normal(key, self.noise_shape), observation)
