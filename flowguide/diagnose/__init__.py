@@ -6,6 +6,7 @@ from ._calibration import critic_calibration, CriticCalibration
 from ._critic_error import critic_error, CriticError
 from ._exploitation import Exploitation, exploitation
 from ._noise_sensitivity import noise_sensitivity, NoiseSensitivity
+from ._over_optimisation import over_optimisation, OverOptimisation
 from ._tilted import MixtureVelocity, tilted_distance, TiltedDistance
 from ._trajectory import Trajectory, trajectory
 from ._value_optimisation import value_optimisation, ValueOptimisation
@@ -20,6 +21,8 @@ __all__ = [
     "MixtureVelocity",
     "noise_sensitivity",
     "NoiseSensitivity",
+    "over_optimisation",
+    "OverOptimisation",
     "tilted_distance",
     "TiltedDistance",
     "Trajectory",
