@@ -108,6 +108,24 @@ def test_parts_of_a_guidance_are_compared_in_pairs(examples, runs, tmp_path, cap
     assert "one step, exact, score, kappa 3" in found and "noisy, dropped, score, kappa 3" in found
 
 
+def test_over_optimisation(examples, runs, tmp_path, capsys):
+    module = examples("over_optimisation")
+    run = examples("trained").critic_run(runs, MAZE, 0)
+    settings = module.Settings(
+        *(run, tmp_path),
+        **{"local": (1.0,), "best_of_n": (1, 2), "bad_steps": 10, "episodes": 1},
+        stuck="qgf, best of 2 local 1",
+    )
+    module.main(settings)
+    said = capsys.readouterr().out
+    assert "1 of 1 episodes failed. In their second halves: observations within [" in said
+    assert "stuck, 10 observations" in said and "Played with the critic 'other_seed'" in said
+    names = {f"over_optimisation_{name}" for name in ("good", "other_seed", "bad", "stuck")}
+    assert {file.stem for file in tmp_path.glob("*.png")} == names
+    trained = module.of_run(tmp_path / "bad")
+    assert (trained.steps, trained.seed) == (10, module.of_run(run).seed + 2)
+
+
 def test_critics_of_growing_quality(examples, runs, tmp_path, capsys):
     module = examples("critic_quality")
     options = {"steps": (10,), "episodes": 1, "seeds": (0, 1)}

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,12 +15,13 @@ from .._results.compare import Comparison
 from .._results.conditions import Condition, is_choice, method_of, UNGUIDED, units_of, weight_text
 from .._results.means import Means, means
 from .._results.statistics import Estimate
-from .._results.tables import amount, html, mark, markdown, Table
+from .._results.tables import amount, html, Mark, mark, markdown, Table
 from ..plot import add_legend, add_title, draw_curves, finish_axes, new_figure, Styles
 from ._guidances import count_of
 from ._value_optimisation import finished, guided_by
 
 NUM_UNGUIDED = 64
+MARKERS = "osD^vP"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +108,8 @@ class OverOptimisation:
             )
             for i, condition in enumerate(self.conditions)
         ]
-        marks = tuple(map(mark, map(_estimate, map(self.judged.__getitem__, range(len(rows))))))
-        return Table("", columns, rows, marks)
+        marks: list[Mark] = [mark(_estimate(self.judged[i])) for i in range(len(rows))]
+        return Table("", columns, rows, tuple(marks))
 
 
 def over_optimisation(
@@ -219,7 +221,9 @@ def _by_number(conditions: Sequence[Condition]) -> dict[str, dict[int, Condition
 
 def _draw_numbers(axes: Any, points: Mapping[Condition, Any], styles: Styles) -> None:
     numbers = set()
-    for method, of_n in _by_number(sorted(points)).items():
+    by_number = _by_number(sorted(points))
+    # Of one method at several weights the colour is the same.
+    for (method, of_n), marker in zip(by_number.items(), itertools.cycle(MARKERS), strict=False):
         several = [(n, points[c], c) for n, c in sorted(of_n.items()) if points[c] is not None]
         condition = several[0][2]
         low = [x.value - x.low for _, x, _ in several]
@@ -227,7 +231,7 @@ def _draw_numbers(axes: Any, points: Mapping[Condition, Any], styles: Styles) ->
         axes.errorbar(
             *([n for n, _, _ in several], [x.value for _, x, _ in several], [low, high]),
             color=styles.color(condition) if styles.has(condition) else "black",
-            marker="o",
+            marker=marker,
             markersize=5,
             capsize=3,
             label=f"{method}, best of n",
