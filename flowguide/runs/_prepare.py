@@ -65,7 +65,7 @@ class Prepared:
                 make_policy(self.settings, learnt["policy"])
                 if "policy" in learnt
                 else self.frozen.policy,
-                learnt.get("critic"),
+                learnt.get("critic", self.frozen.critic),
             )
             for learnt in results
         ]

@@ -16,7 +16,10 @@ from ..train import (
     AbstractLearner,
     Bootstrapped,
     DecoupledIQL,
+    EDP,
+    FAWAC,
     FlowMatching,
+    FQL,
     IQL,
     Jointly,
     NoiseConditioned,
@@ -82,12 +85,21 @@ def make_learner(
             policy.num_steps if settings.times == "grid" else None,
         ),
     }
+    coefficient = settings.learner_coefficient
+    policies: dict[str, Callable[[], AbstractLearner]] = {
+        "cloning": lambda: FlowMatching(make_velocity, optimiser, num_steps, settings.average_rate),
+        "edp": lambda: EDP(
+            *(make_velocity, critic, coefficient, optimiser, num_steps, policy.low, policy.high)
+        ),
+        "fql": lambda: FQL(make_velocity, policy, critic, coefficient, optimiser),
+        "fawac": lambda: FAWAC(
+            *(make_velocity, policy, critic, coefficient), optimiser=optimiser, num_steps=num_steps
+        ),
+    }
     learners: dict[str, AbstractLearner] = {}
     for name in learner_names(settings):
         if name == "policy":
-            learners[name] = FlowMatching(
-                make_velocity, optimiser, num_steps, settings.average_rate
-            )
+            learners[name] = policies[settings.learner]()
         else:
             learners[name] = makers[settings.critic]()
     return Jointly(learners)
@@ -129,5 +141,7 @@ def watched_losses(settings: Settings) -> tuple[str, ...]:
 
 
 def make_policy(settings: Settings, velocity: Any) -> FlowPolicy:
-    """The flow policy of a learnt velocity field."""
+    """The flow policy of a learnt velocity field; what is a policy already stays one."""
+    if isinstance(velocity, FlowPolicy):
+        return velocity
     return FlowPolicy(velocity, velocity.action_shape, num_steps=settings.flow_steps)

@@ -15,6 +15,7 @@ from ._metrics import Tracker
 CriticKind = Literal[
     "iql", "sarsa", "bootstrapped", "monte_carlo", "success_to_go", "robust", "none"
 ]
+LearnerKind = Literal["cloning", "edp", "fql", "fawac"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +57,19 @@ class Settings:
     returns that episodes had); success_to_go (discount ** steps until success); robust (a frozen
     critic's values, from noisy actions); none (a policy alone)."""
 
+    learner: LearnerKind = "cloning"
+    """How the policy learns: cloning, from the data alone; or from the policy and the critic of a
+    finished run (--frozen, with --critic none): edp (valued one step ahead), fql (one step,
+    distilled), fawac (cloning by advantage)."""
+
+    coefficient: float | None = None
+    """Of the learner: edp's weight of cloning (by default 100), fql's alpha (100), fawac's inverse
+    temperature (1)."""
+
     frozen: Path | None = None
     """A finished run whose policy is used as it is, so that only a critic is trained: the policy of
-    a dataset serves all its tasks. Needed by bootstrapped, and by robust for its critic too."""
+    a dataset serves all its tasks. Needed by bootstrapped, and by robust and --learner for its
+    critic too."""
 
     expectile: float = 0.9
     """IQL's expectile, in (0, 1): towards 1 the best action in the data, 0.5 the mean."""
@@ -171,6 +182,13 @@ class Settings:
         return json.loads(json.dumps(dataclasses.asdict(self), default=str))
 
     @property
+    def learner_coefficient(self) -> float:
+        """What `coefficient` is, by default that of the learner."""
+        if self.coefficient is not None:
+            return self.coefficient
+        return {"edp": 100.0, "fql": 100.0, "fawac": 1.0}.get(self.learner, float("nan"))
+
+    @property
     def stop_every(self) -> int:
         """Updates between two moments at which a checkpoint or an evaluation can be due."""
         intervals = (self.checkpoint_every, self.evaluate_every)
@@ -198,7 +216,7 @@ All else decides what it learns.
 
 def learner_names(settings: Settings) -> list[str]:
     """What a run learns: a policy unless it is frozen, a critic unless there is none."""
-    names = ["policy"] if settings.frozen is None else []
+    names = ["policy"] if settings.frozen is None or settings.learner != "cloning" else []
     return names if settings.critic == "none" else [*names, "critic"]
 
 
@@ -273,7 +291,22 @@ def _check_combinations(settings: Settings) -> None:
                 f"critic_horizon must be above horizon ({settings.horizon}), the policy's own "
                 f"chunk, got {longer}."
             )
-    if settings.frozen is not None and critic == "none":
+    if settings.learner != "cloning":
+        if settings.frozen is None or critic != "none":
+            raise ValueError(
+                f"--learner {settings.learner} learns a policy from the policy and the critic of a "
+                "finished run: expected --frozen RUN and --critic none."
+            )
+        if not settings.learner_coefficient >= (1e-30 if settings.learner != "fawac" else 0):
+            raise ValueError(
+                f"coefficient must be {'at least' if settings.learner == 'fawac' else 'above'} 0 "
+                f"for --learner {settings.learner}, got {settings.coefficient}."
+            )
+        if settings.average_rate is not None:
+            raise ValueError("--average-rate is one of --learner cloning.")
+    elif settings.coefficient is not None:
+        raise ValueError("--coefficient is one of --learner edp, fql and fawac; it is cloning.")
+    if settings.learner == "cloning" and settings.frozen is not None and critic == "none":
         raise ValueError("--frozen with --critic none leaves nothing to learn.")
     if critic == "success_to_go" and settings.bootstrap_through_success:
         raise ValueError(

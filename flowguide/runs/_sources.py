@@ -159,8 +159,13 @@ def load_frozen(settings: Settings) -> Frozen:
     policy, critic = load(folder)
     if policy is None:
         raise ValueError(f"{folder} holds no policy.")
-    if settings.critic == "robust" and critic is None:
-        raise ValueError(f"--critic robust learns from a critic, and {folder} holds none.")
+    asking = {
+        "--critic robust": settings.critic == "robust",
+        f"--learner {settings.learner}": settings.learner != "cloning",
+    }
+    for option, is_asked in asking.items():
+        if is_asked and critic is None:
+            raise ValueError(f"{option} learns from a critic, and {folder} holds none.")
     return Frozen(policy, critic, fingerprint(policy, critic))
 
 
@@ -177,7 +182,9 @@ def check_frozen(settings: Settings, frozen: Frozen, dataset: Dataset) -> None:
         )
     try:
         jax.eval_shape(frozen.policy.from_noise, action, observation)
-        if settings.critic == "robust":
+        if frozen.critic is not None and (
+            settings.critic == "robust" or settings.learner != "cloning"
+        ):
             jax.eval_shape(frozen.critic, observation, action)
     except Exception as error:
         raise ValueError(

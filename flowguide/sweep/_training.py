@@ -12,6 +12,8 @@ _DECIDED = {
     "seed": "seeds of the plan say it",
     "seeds": "each seed is a job of its own",
     "frozen": "critics are trained for the policy of their dataset",
+    "learner": "a plan clones its policies",
+    "coefficient": "it is one of learners, and a plan clones its policies",
 }
 
 # What says how a critic learns: the policy of a dataset does not depend on it.

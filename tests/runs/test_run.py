@@ -161,6 +161,36 @@ def test_a_critic_of_longer_chunks(settings, tmp_path, task):
             settings(TASK, **{"critic_horizon": 7, **changes}).check()
 
 
+@pytest.mark.parametrize("learner", ["edp", "fql", "fawac"])
+def test_a_policy_that_a_finished_runs_critic_trains(settings, tmp_path, learner):
+    quiet_run(settings(), tmp_path / "run")
+    options = {"learner": learner, "critic": "none", "frozen": tmp_path / "run"}
+    quiet_run(settings(coefficient=2.0, **options), tmp_path / learner)
+    cloned, critic = fg.load(tmp_path / "run")
+    policy, kept = fg.load(tmp_path / learner)
+    assert eqx.tree_equal(kept, critic) and not eqx.tree_equal(policy, cloned)
+    assert policy.num_steps == (1 if learner == "fql" else 10)
+    guided = fg.guide(policy, kept, "qgf", weight=1.0)
+    assert np.all(np.isfinite(guided(jnp.zeros(2), key=jax.random.key(0))))
+    losses = read_metrics(tmp_path / learner / "metrics.jsonl")[-1]
+    assert np.isfinite(losses["policy/loss"]) and "critic/loss" not in losses
+    for changes, message in (
+        (
+            {"critic": "iql"},
+            f"--learner {learner} learns .* expected --frozen RUN and --critic none",
+        ),
+        ({"frozen": None}, "expected --frozen RUN and --critic none"),
+        ({"coefficient": -1.0}, r"coefficient must be .* 0 .*, got -1.0"),
+        ({"average_rate": 0.1}, "--average-rate is one of --learner cloning"),
+        ({"learner": "cloning", "coefficient": 1.0}, "--coefficient is one of --learner edp"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            settings(**{**options, **changes}).check()
+    quiet_run(settings(critic="none"), tmp_path / "alone")
+    with pytest.raises(ValueError, match=f"--learner {learner} learns from a critic, and .* none"):
+        quiet_run(settings(**{**options, "frozen": tmp_path / "alone"}), tmp_path / "none")
+
+
 def test_a_setting_that_is_younger_than_the_run_was_its_default(settings, tmp_path):
     quiet_run(settings(), tmp_path)
     file = tmp_path / "settings.json"
