@@ -128,8 +128,9 @@ def over_optimisation(
     from flowguide.diagnose import over_optimisation
     from flowguide.evaluate import cross
 
-    guidances = cross(["qgf", "best_of_n"], local=[1, 5, 25], best_of_n=[1, 4, 16])
-    print(over_optimisation(policy, critic_a, critic_b, some, guidances, key=jax.random.key(0)))
+    several = cross(["qgf", "best_of_n"], local=[1, 5, 25], best_of_n=[1, 4])
+    key = jax.random.key(0)
+    print(over_optimisation(policy, critic_a, critic_b, some, several, key=key))
     ```
 
     **Arguments:**
