@@ -3,14 +3,49 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from .._results.conditions import axis_name, Condition
-from ._figures import errors_of, Interval
+from .._results.conditions import axis_name, Condition, units_of
+from ._figures import errors_of, Interval, name_outer, new_panels
+from ._multiples import split_curves
 from ._styles import Styles
 from ._ticks import scale_weights
 
 Points: TypeAlias = Mapping[Condition, Interval | None]
 # More points than this are a line with a shaded interval: caps would cover each other.
 _MAX_CAPS = 25
+
+
+def curve_panels(points: Points, styles: Styles, label: str) -> tuple[Any, list[Any]]:
+    """A figure of `draw_curves`, with as many panels as units and curves need.
+
+    **Arguments:**
+
+    - `points`, `styles`: as of `draw_curves`.
+    - `label`: of the numbers.
+
+    **Returns:**
+
+    The figure, and the axes in reading order.
+    """
+    units = units_of(points) or ["raw"]
+    parts = [
+        (unit, title, shown)
+        for unit in units
+        for title, shown in split_curves(points, unit, styles).items()
+    ]
+    is_small = len(parts) > len(units)
+    is_shared = len(units) == 1
+    columns, height = (2, 1.5) if is_small else (1, 2.7)
+    shared: dict[str, Any] = {"sharey": True, "sharex": is_shared}
+    figure, panels = new_panels(len(parts), columns=columns, height=height, **shared)
+    for axes, (unit, title, shown) in zip(panels, parts, strict=True):
+        draw_curves(axes, {c: points[c] for c in shown}, unit, styles)
+        if is_small:
+            axes.set_title(title, fontsize=9)
+            # The name of the axis is too long for half of the width.
+            axes.set_xlabel("weight" if unit == "raw" else unit)
+        axes.set_ylabel(label)
+    name_outer(panels, sharex=is_shared)
+    return figure, panels
 
 
 def draw_curves(axes: Any, points: Points, unit: str, styles: Styles) -> None:

@@ -1,4 +1,4 @@
-"""What all pictures share: figures, axes, titles, legends."""
+"""What all pictures share: figures, panels, axes, titles, legends."""
 
 import functools
 import io
@@ -8,12 +8,19 @@ from typing import Any, TypeAlias
 
 from .._results.statistics import Estimate, Success
 
+WIDTH = 5.2
+"""Of a picture, in inches. As wide as a page's column, a text of 8 points is as large as the
+page's, and a phone shows the picture whole, with text that can be read."""
+
+# Of what is not a title: no text is smaller.
+SMALL = 8
 # Characters in an inch of a title and of a legend; what the line and the gaps of an entry of a
 # legend take; inches of one of its lines.
 _CHARACTERS = 13
-_SMALL = 16
+_ROOM = 16
 _HANDLE = 8
 _LINE = 0.18
+_BESIDE = 0.6
 
 Interval: TypeAlias = Success | Estimate
 
@@ -26,6 +33,52 @@ def new_figure(width: float, height: float) -> Any:
     - `width`, `height`: in inches.
     """
     return _figure_class()(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def new_panels(
+    count: int, *, columns: int = 2, height: float = 2.0, **shared: Any
+) -> tuple[Any, list[Any]]:
+    """A figure as wide as a page, with a panel for each of several things.
+
+    **Arguments:**
+
+    - `count`: of panels.
+    - `columns`: how many of them are side by side at most; more than two cannot be read on a phone
+        but where they have few words.
+    - `height`: of a panel, in inches.
+    - `shared`: `sharex` and `sharey`, as of matplotlib's `subplots`.
+
+    **Returns:**
+
+    The figure, and the axes in reading order.
+    """
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = new_figure(WIDTH, 0.6 + height * rows)
+    panels = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
+    for axes in panels[count:]:
+        axes.remove()
+    return figure, panels[:count]
+
+
+def name_outer(panels: Sequence[Any], *, sharex: bool = True) -> None:
+    """Leaves names and ticks of shared axes to the panels at the left and at the bottom.
+
+    **Arguments:**
+
+    - `panels`: of `new_panels`, which share their vertical axis.
+    - `sharex`: whether they share the other one too.
+    """
+    lowest = {axes.get_subplotspec().colspan.start: axes for axes in panels}
+    for axes in panels:
+        column = axes.get_subplotspec().colspan.start
+        if column:
+            axes.set_ylabel("")
+            axes.tick_params(labelleft=False)
+        if sharex:
+            axes.tick_params(labelbottom=axes is lowest[column])
+            if axes is not lowest[column]:
+                axes.set_xlabel("")
 
 
 @functools.cache
@@ -60,6 +113,9 @@ def finish_axes(axes: Any, *, is_rate: bool) -> None:
     if is_rate:
         axes.set_ylim(-0.05, 1.05)
     axes.grid(alpha=0.25, linewidth=0.6)
+    axes.tick_params(labelsize=SMALL)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_fontsize(9)
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -77,32 +133,46 @@ def add_title(figure: Any, title: str, below: str) -> None:
     figure.suptitle("\n".join(lines), fontsize=10, x=0.01, ha="left")
 
 
-def add_legend(figure: Any, panels: Iterable[Any], *, below: bool = False) -> None:
-    """One legend for all panels, to the right of them.
+def add_legend(figure: Any, panels: Iterable[Any], *, each: bool = False) -> None:
+    """One legend for all panels, below them. The figure grows by it: the panels keep their size.
+
+    A curve that is the title of its panel needs no entry.
 
     **Arguments:**
 
     - `figure`: matplotlib's.
     - `panels`: its axes.
-    - `below`: whether it stands below them instead, as in a picture for a phone. The figure grows
-        by it.
+    - `each`: whether each panel has one of its own instead, above it, since its curves are others.
     """
+    panels = list(panels)
+    if each:
+        for axes in panels:
+            _grow(figure, axes, _handles([axes]), {"loc": "lower left", "bbox_to_anchor": (0, 1)})
+    else:
+        _grow(figure, figure, _handles(panels), {"loc": "outside lower left"})
+
+
+def _handles(panels: Iterable[Any]) -> dict[str, Any]:
     handles: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
+            if label != axes.get_title():
+                handles.setdefault(label, handle)
+    return handles
+
+
+def _grow(figure: Any, of: Any, handles: dict[str, Any], place: dict[str, Any]) -> None:
     if not handles:
         return
-    place: dict[str, Any] = {"loc": "outside right center"}
-    if below:
-        # As many side by side as have room.
-        longest = max(map(len, handles))
-        width, height = figure.get_size_inches()
-        columns = min(max(int(width * _SMALL / (longest + _HANDLE)), 1), len(handles))
-        place = {"loc": "outside lower left", "ncols": columns}
-        # The panels keep their size.
-        figure.set_figheight(height + _LINE * -(-len(handles) // columns))
-    figure.legend(handles.values(), handles.keys(), fontsize=8, frameon=False, **place)
+    # As many side by side as have room.
+    longest = max(map(len, handles))
+    width, height = figure.get_size_inches()
+    # Above a panel, its ticks and their name are beside it.
+    room = width if of is figure else width - _BESIDE
+    columns = min(max(int(room * _ROOM / (longest + _HANDLE)), 1), len(handles))
+    figure.set_figheight(height + _LINE * -(-len(handles) // columns))
+    look = {"fontsize": SMALL, "frameon": False, "borderpad": 0.2, "ncols": columns}
+    of.legend(handles.values(), handles.keys(), **look, **place)
 
 
 def errors_of(found: Sequence[Interval]) -> list[list[float]]:

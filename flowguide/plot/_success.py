@@ -3,11 +3,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .._results.conditions import units_of
 from .._results.episodes import Episode, read_episodes
 from .._results.statistics import Success, summarise
-from ._curves import draw_curves
-from ._figures import add_legend, add_title, episodes_each, finish_axes, new_figure
+from ._curves import curve_panels
+from ._figures import (
+    add_legend,
+    add_title,
+    episodes_each,
+    finish_axes,
+    new_figure,
+    WIDTH,
+)
+from ._save import save_picture
 from ._styles import Styles
 
 # Grey first: it is what the others are compared with. Then Okabe and Ito's.
@@ -16,43 +23,39 @@ _ALONG_DASHES = ["-", "--", ":"]
 
 
 def plot_success(episodes: Sequence[Episode], file: str | os.PathLike, title: str) -> None:
-    """Draws success against guidance weight, with 95% Wilson intervals, as a PNG.
+    """Draws success against guidance weight, with 95% Wilson intervals.
 
     Conditions without a weight (unguided, best of n) are horizontal lines with their interval.
-    Weights of several units are side by side.
+    Weights of several units have panels of their own, and so has each of more than five curves.
 
     **Arguments:**
 
     - `episodes`: of any number of conditions.
-    - `file`: where the picture goes.
+    - `file`: where the picture goes, as of `save_picture`.
     - `title`: above it, such as the task.
     """
     rates = summarise(episodes)
-    units = units_of(rates) or ["raw"]
-    figure = new_figure(2.4 + 4.8 * len(units), 4.4)
-    panels = figure.subplots(1, len(units), sharey=True, squeeze=False)[0]
     styles = Styles(rates)
-    for axes, unit in zip(panels, units, strict=True):
-        draw_curves(axes, rates, unit, styles)
+    figure, panels = curve_panels(rates, styles, "success rate")
+    for axes in panels:
         finish_axes(axes, is_rate=True)
-    panels[0].set_ylabel("success rate")
     add_legend(figure, panels)
     counts = episodes_each(rate.count for rate in rates.values())
     add_title(figure, title, f"{counts}, 95% Wilson intervals")
-    figure.savefig(file)
+    save_picture(figure, file)
 
 
 def plot_along_training(folder: str | os.PathLike, file: str | os.PathLike, title: str) -> None:
-    """Draws success against updates, with 95% Wilson intervals, as a PNG.
+    """Draws success against updates, with 95% Wilson intervals.
 
     **Arguments:**
 
     - `folder`: with files `*_update_N.jsonl` of episodes, as `flowguide train --evaluate-every`
         leaves them; episodes of several training seeds are pooled.
-    - `file`: where the picture goes.
+    - `file`: where the picture goes, as of `save_picture`.
     - `title`: above it, such as the task.
     """
-    figure = new_figure(7.2, 4.4)
+    figure = new_figure(WIDTH, 3.4)
     axes = figure.subplots()
     counts = draw_along_training(axes, folder)
     finish_axes(axes, is_rate=True)
@@ -60,7 +63,7 @@ def plot_along_training(folder: str | os.PathLike, file: str | os.PathLike, titl
     axes.set_ylabel("success rate")
     add_legend(figure, [axes])
     add_title(figure, title, f"{counts}, 95% Wilson intervals")
-    figure.savefig(file)
+    save_picture(figure, file)
 
 
 def draw_along_training(axes: Any, folder: str | os.PathLike) -> str:

@@ -1,9 +1,6 @@
 import dataclasses
 from typing import Any
 
-# Of every picture, in inches: a phone shows it whole, with text that can be read.
-WIDTH = 5.2
-
 
 @dataclasses.dataclass(frozen=True)
 class Picture:

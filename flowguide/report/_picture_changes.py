@@ -15,8 +15,9 @@ from ..plot import (
     finish_axes,
     new_figure,
     Styles,
+    WIDTH,
 )
-from ._picture import Picture, WIDTH
+from ._picture import Picture
 
 MAX_BARS = 32
 _GAINED, _LOST = "#0072B2", "#D55E00"
@@ -46,7 +47,7 @@ def draw_weights(
         finish_axes(axes, is_rate=label == "success rate")
         axes.set_ylabel(label)
         axes.label_outer()
-    add_legend(figure, panels, below=True)
+    add_legend(figure, panels)
     shown = {"Wilson (success)": has_success, "bootstrap (return)": has_return}
     intervals = ", ".join(name for name, is_shown in shown.items() if is_shown)
     counts = episodes_each(row.episodes for row in of_unit.values() if row.episodes)

@@ -6,13 +6,13 @@ from .._results.tables import number
 from ..plot import (
     add_legend,
     add_title,
-    draw_compute,
+    compute_panels,
+    costs_of,
     episodes_each,
     finish_axes,
-    new_figure,
     Styles,
 )
-from ._picture import Picture, WIDTH
+from ._picture import Picture
 
 # Of conditions without a cost.
 SHOWN_NAMES = 5
@@ -28,20 +28,21 @@ def compute_picture(
 ) -> Picture | None:
     """Success against what one action costs; None where fewer than two methods say their cost."""
     with_success = [row for row in rows if row.success]
-    figure = new_figure(WIDTH, 4.2)
-    axes = figure.subplots()
-    drawn = draw_compute(axes, with_success, styles)
+    costs = costs_of(with_success)
+    drawn = [row for row in with_success if row.condition in costs and styles.has(row.condition)]
     if len({row.condition.series for row in drawn}) < 2:
         return None
-    finish_axes(axes, is_rate=True)
+    figure, panels = compute_panels(costs, styles)
     steps = sorted({row.steps for row in drawn if row.steps is not None})
     assumed = f"critics of {CRITICS} networks"
-    axes.set_ylabel("success rate")
-    axes.set_xlabel(
+    for axes in panels:
+        finish_axes(axes, is_rate=True)
+        axes.set_ylabel("success rate")
+    panels[-1].set_xlabel(
         "cost of one action, in forward passes of one network\n"
         f"({', '.join([*_steps(steps), assumed])})"
     )
-    add_legend(figure, [axes], below=True)
+    add_legend(figure, panels, each=True)
     counts = episodes_each(row.success.count for row in drawn if row.success)
     add_title(figure, title, f"{counts}, 95% Wilson intervals")
     few = ""
@@ -55,7 +56,7 @@ def compute_picture(
         chosen = (
             "Of each method the weight with the highest success has its interval; as it was chosen "
             "in these episodes, its success is optimistic. Dots are its other weights, at the same "
-            "cost. "
+            "cost; numbers beside points are weights. "
         )
     caption = (
         f"Success against compute: {title}. {chosen}Costs are as the episodes recorded them, for "

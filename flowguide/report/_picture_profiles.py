@@ -1,9 +1,9 @@
 import numpy as np
 
 from .._results.profiles import performance_profile
-from ..plot import add_legend, add_title, episodes_each, finish_axes, new_figure, Styles
+from ..plot import add_legend, add_title, episodes_each, finish_axes, new_figure, Styles, WIDTH
 from ._over_tasks import best_of_curves, in_order, Overall, Tasks
-from ._picture import Picture, WIDTH
+from ._picture import Picture
 
 # Bands of more curves than these cover each other.
 MAX_PROFILES = 5
@@ -36,7 +36,7 @@ def draw_profiles(name: str, title: str, tasks: Tasks, styles: Styles) -> Pictur
     finish_axes(axes, is_rate=True)
     axes.set_xlabel("success rate of a run")
     axes.set_ylabel("share of runs above it")
-    add_legend(figure, [axes], below=True)
+    add_legend(figure, [axes])
     counts = episodes_each((row.iqm.count for row in drawn), "runs")
     add_title(figure, title, f"{counts}, 95% stratified bootstrap intervals at each point")
     caption = (

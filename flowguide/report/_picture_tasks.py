@@ -16,10 +16,11 @@ from ..plot import (
     new_figure,
     scale_weights,
     Styles,
+    WIDTH,
 )
 from ._compared import Compared
 from ._over_tasks import Tasks
-from ._picture import Picture, WIDTH
+from ._picture import Picture
 from ._read import TunedFolder
 
 MAX_TASKS = 20
@@ -61,7 +62,7 @@ def draw_tasks(
     for axes in panels.flat[len(drawn) :]:
         axes.remove()
     figure.supylabel("success rate", fontsize=10)
-    add_legend(figure, panels.flat, below=True)
+    add_legend(figure, panels.flat)
     counts = episodes_each(rate.count for rates in points for rate in rates.values() if rate)
     # The name of the weights is too long for an axis of a half of the width.
     add_title(figure, f"{title}: {axis_name(unit)}", f"{counts}, 95% Wilson intervals")
@@ -100,7 +101,7 @@ def draw_iqm(name: str, title: str, tasks: Tasks, styles: Styles) -> Picture | N
         draw_curves(axes, means, unit, styles)
         finish_axes(axes, is_rate=True)
         axes.set_ylabel("interquartile mean")
-    add_legend(figure, panels, below=True)
+    add_legend(figure, panels)
     add_title(figure, title, below)
     return Picture(name, figure, caption, styles.left_out(means))
 
@@ -164,7 +165,7 @@ def _draw_list(
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(label)
     if max(len(several) for _, several in drawn) > 1:
-        add_legend(figure, [axes], below=True)
+        add_legend(figure, [axes])
     add_title(figure, title, below)
     left_out = ""
     if len(drawn) < len(rows):

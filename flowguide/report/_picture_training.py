@@ -2,9 +2,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._run_folder import RunFolder
-from ..plot import add_legend, add_title, draw_along_training, finish_axes, new_figure
+from ..plot import add_legend, add_title, draw_along_training, finish_axes, new_figure, WIDTH
 from ..runs import read_metrics
-from ._picture import Picture, WIDTH
+from ._picture import Picture
 from ._picture_tasks import short
 from ._runs import FoundRun
 
@@ -37,7 +37,7 @@ def draw_training(name: str, run: FoundRun) -> Picture | None:
         finish_axes(panels[0], is_rate=True)
         panels[0].set_ylabel("success rate")
     panels[-1].set_xlabel("updates")
-    add_legend(figure, panels, below=True)
+    add_legend(figure, panels)
     title = short(run.task) + (f", training {run.training}" if run.training else "")
     seeds = ", ".join(map(str, run.seeds))
     below = f"{run.folder.name}: a line for each training seed ({seeds})"

@@ -13,8 +13,17 @@ from matplotlib.container import ErrorbarContainer
 import flowguide as fg
 from flowguide._agent.cross import Crossing
 from flowguide._results.conditions import method_of
-from flowguide.plot import plot_along_training, plot_success, Styles
-from flowguide.plot._styles import MAX_CURVES, METHOD_STYLES
+from flowguide.plot import (
+    curve_panels,
+    MAX_IN_PANEL,
+    new_figure,
+    plot_along_training,
+    plot_success,
+    save_picture,
+    Styles,
+)
+from flowguide.plot._dark import BACKGROUND, on_dark
+from flowguide.plot._styles import MAX_CURVES, METHOD_STYLES, OTHER_STYLES
 from flowguide.plot._ticks import spread_ticks
 from flowguide.report._findings import find
 from flowguide.report._picture_changes import draw_changes, draw_weights, MAX_BARS
@@ -79,7 +88,8 @@ def overlaps(figure, texts):
 
 
 def texts_of(figure):
-    found = [figure._suptitle] + [text for legend in figure.legends for text in legend.texts]
+    above = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    found = [figure._suptitle] + [text for x in (*figure.legends, *above) for text in x.texts]
     for axes in figure.axes:
         found += [*axes.texts, axes.xaxis.label, axes.yaxis.label, axes.title]
         for axis, place in ((axes.xaxis, 0), (axes.yaxis, 1)):
@@ -192,21 +202,40 @@ def test_success_against_compute(few):
     picture = compute_picture("name", "a task", few, Styles(FEW))
     assert picture is not None
     check(picture)
-    (axes,) = picture.figure.axes
-    assert "10 flow steps, critics of 2 networks" in axes.get_xlabel()
+    panels = picture.figure.axes
+    assert "10 flow steps, critics of 2 networks" in panels[-1].get_xlabel()
     assert "as the episodes recorded them" in picture.caption
-    ticks = [tick.get_text() for tick in axes.get_xticklabels()]
+    ticks = [tick.get_text() for tick in panels[-1].get_xticklabels()]
     assert ticks == ["10", "48", "208"]
     # As many points as conditions, each near its cost; the best of each curve has its interval.
-    points = [x for line in axes.lines if line.get_marker() == "." for x in line.get_xdata()]
-    best = [x for container in axes.containers for x in container.lines[0].get_xdata()]
+    dots = [x for axes in panels for x in axes.lines if x.get_marker() == "."]
+    points = [x for line in dots if line.get_color() != "0.87" for x in line.get_xdata()]
+    containers = [container for axes in panels for container in axes.containers]
+    best = [x for container in containers for x in container.lines[0].get_xdata()]
     series = {row.condition.series for row in few}
     assert len(best) == len(series) and len(best) + len(points) == len(FEW)
+    # No panel has more than can be told apart, and in each the others are grey.
+    assert len(panels) == 2 and all(len(axes.containers) <= MAX_IN_PANEL for axes in panels)
+    for axes in panels:
+        grey = [line for line in axes.lines if line.get_color() == "0.87"]
+        assert len(grey) + len(axes.containers) == len(series)
+    # Every weight stands beside its point, or with others that are as high.
+    for axes in panels:
+        told = sorted(float(w) for text in axes.texts for w in text.get_text().split(", "))
+        colors = {container.lines[0].get_color() for container in axes.containers}
+        assert {text.get_color() for text in axes.texts} <= colors
+        labels = axes.get_legend_handles_labels()[1]
+        drawn = {name for name in series if any(x.startswith(name.split(" (")[0]) for x in labels)}
+        assert told and set(told) <= {
+            row.condition.weight for row in few if row.condition.series in drawn
+        }
+    named = [w for axes in panels for text in axes.texts for w in text.get_text().split(", ")]
+    assert len(named) == sum(row.condition.has_weight for row in few)
     assert picture.left_out == ""
     costs = sorted([10, *[48] * 1, *[50] * 7, *[208] * 6, 215])
     together = sorted([*points, *best])
     assert all(abs(math.log(x / c)) < 0.2 for x, c in zip(together, costs, strict=True))
-    told = {text.get_text() for text in picture.figure.legends[0].texts}
+    told = {text.get_text() for axes in panels for text in axes.get_legend().texts}
     for name in series:
         mine = [row for row in few if row.condition.series == name]
         highest = max(row.success.rate for row in mine)
@@ -227,7 +256,7 @@ def test_no_two_curves_have_the_same_marker():
     episodes = [dataclasses.replace(e, cost=fg.Cost(10)) for e in play(conditions)]
     picture = compute_picture("name", "a task", compare(episodes), styles)
     assert picture is not None
-    lines = [container.lines[0] for container in picture.figure.axes[0].containers]
+    lines = [x.lines[0] for axes in picture.figure.axes for x in axes.containers]
     looks = [(line.get_color(), line.get_marker(), line.get_fillstyle()) for line in lines]
     assert len(looks) > 14 and len(set(looks)) == len(looks)
     # A marker that cannot be filled would hide that.
@@ -270,7 +299,7 @@ def test_a_thousand_conditions_do_not_make_a_larger_picture(many):
     assert len(weights.figure.axes[0].collections) == MAX_CURVES
     assert 2 < len(changes.figure.axes[0].texts) <= MAX_BARS
     # An interval for each curve, whatever its weights are.
-    assert len(compute.figure.axes[0].containers) < 3 * MAX_CURVES
+    assert sum(len(axes.containers) for axes in compute.figure.axes) < 3 * MAX_CURVES
 
 
 def test_several_tasks_and_what_was_chosen():
@@ -418,3 +447,61 @@ def test_pictures_of_files(tmp_path):
     along = tmp_path / "along.png"
     plot_along_training(tmp_path, along, "a task")
     assert along.read_bytes().startswith(PNG)
+
+
+def test_more_curves_than_a_reader_can_tell_apart_have_a_panel_each():
+    methods = ["qgf", "ood", "ode", "bptt", "qgf_jacobian", "posterior"]
+    few, many = (crossed(methods[:n], kappas=[1.0, 10.0], best_of_n=[1]) for n in (2, 6))
+    for conditions, titles in ((few, [""]), (many, sorted(methods))):
+        rates = {row.condition: row.success for row in compare(play(conditions))}
+        figure, panels = curve_panels(rates, Styles(rates), "success rate")
+        assert [axes.get_title() for axes in panels] == titles
+        figure.canvas.draw()
+        for axes in panels:
+            # The unguided policy is in each.
+            assert len(axes.patches) == 1 and 1 <= len(axes.containers) <= MAX_IN_PANEL - 1
+            assert axes.get_ylim() == panels[0].get_ylim()
+
+
+def luminance(color):
+    codes = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in codes]
+    return sum(a * x for a, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one, other):
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_can_be_read_and_told_apart_on_dark():
+    assert on_dark("#ffffff") == BACKGROUND and contrast(on_dark("#000000"), BACKGROUND) > 10
+    colors = [color.lower() for color, _ in (*METHOD_STYLES.values(), *OTHER_STYLES)]
+    dark = {on_dark(color) for color in colors}
+    assert len(dark) == len(set(colors))
+    # As of WCAG: text.
+    assert min(contrast(color, BACKGROUND) for color in dark) >= 4.5
+    # Tints of white become tints of the page.
+    assert contrast(on_dark("#e8eef7"), BACKGROUND) < 1.6
+
+
+def test_a_drawing_has_a_twin_and_is_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        figure = new_figure(5.2, 2.0)
+        axes = figure.subplots()
+        axes.plot(np.arange(500), np.zeros(500), color="#0072B2", label="a name")
+        axes.fill_between([0, 1], [1, 1], color="white")
+        axes.legend()
+        light, dark = save_picture(figure, tmp_path / f"{name}.svg")
+        assert (light.name, dark.name) == (f"{name}.svg", f"{name}-dark.svg")
+    drawn = light.read_text()
+    assert drawn == (tmp_path / "one.svg").read_text()
+    # As wide as a page's column, its text as text in the page's font; points on a line go.
+    assert 'width="749" height="288"' in drawn and "a name</text>" in drawn
+    assert "DejaVu" not in drawn and "<dc:date>" not in drawn and len(drawn) < 20_000
+    swapped = dark.read_text()
+    assert "#0072b2" in drawn and "#0072b2" not in swapped and on_dark("#0072b2") in swapped
+    assert "#ffffff" in drawn and "#ffffff" not in swapped and BACKGROUND in swapped
+    # Other kinds of files are as they were.
+    (png,) = save_picture(figure, tmp_path / "one.png")
+    assert png.read_bytes().startswith(PNG)
