@@ -10,7 +10,7 @@ from jaxtyping import Array, Int
 from .._critic import Critic, value_of
 from .._results.bootstrap import mean_intervals
 from ..data import Windows
-from ..plot import add_title, finish_axes, new_figure
+from ..plot import add_title, finish_axes, new_figure, WIDTH
 
 BATCH = 256
 
@@ -86,7 +86,7 @@ class CriticCalibration:
 
     def plot(self) -> Any:
         """A matplotlib figure: the mean return of each bin against its mean value."""
-        figure = new_figure(4.8, 4.2)
+        figure = new_figure(WIDTH, 4.2)
         axes = figure.subplots()
         _, said, came = self._means()
         low, high = self._intervals()

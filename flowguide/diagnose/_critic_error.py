@@ -16,7 +16,7 @@ from .._policy import AbstractPolicy, raw_observation
 from .._results.means import Means, means
 from .._rollout.by_name import make_environment
 from .._rollout.player import EpisodePlayer, play_episode
-from ..plot import add_legend, add_title, finish_axes, method_style, new_figure
+from ..plot import add_title, finish_axes, method_style, name_outer, new_panels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +43,13 @@ class CriticError:
         return means((self.claimed - self.returned).T, "episodes")
 
     def plot(self) -> Any:
-        """A matplotlib figure: claims against returns, one point an episode, and their means."""
-        figure = new_figure(6.4, 4.2)
-        axes = figure.subplots()
-        for i, name in enumerate(self.names):
+        """A matplotlib figure: claims against returns, one point an episode, and their means.
+
+        Each policy has a panel, and on its dashed line the critic is right.
+        """
+        figure, panels = new_panels(len(self.names), sharex=True, sharey=True)
+        ends = [np.min([self.returned, self.claimed]), np.max([self.returned, self.claimed])]
+        for i, (name, axes) in enumerate(zip(self.names, panels, strict=True)):
             color, marker = method_style(name, i)
             axes.plot(
                 *(self.returned[i], self.claimed[i]),
@@ -63,16 +66,13 @@ class CriticError:
                 markersize=10,
                 markeredgecolor="black",
                 linestyle="none",
-                label=f"{name}: {_signed(self.error[i])}",
             )
-        ends = [np.min([self.returned, self.claimed]), np.max([self.returned, self.claimed])]
-        axes.plot(ends, ends, color="0.5", linestyle="--", linewidth=1, label="right")
-        axes.set(
-            xlabel="discounted return of the episode", ylabel="the critic's claim at the start"
-        )
-        finish_axes(axes, is_rate=False)
-        add_legend(figure, [axes])
-        below = f"{self.claimed.shape[1]} episodes each; the error's mean with 95% interval"
+            axes.plot(ends, ends, color="0.5", linestyle="--", linewidth=1)
+            axes.set_title(f"{name}: {_signed(self.error[i])}", fontsize=9)
+            axes.set(xlabel="discounted return", ylabel="claim at the start")
+            finish_axes(axes, is_rate=False)
+        name_outer(panels)
+        below = f"{self.claimed.shape[1]} episodes each; claimed too much, with 95% interval"
         add_title(figure, "The critic's error on guided actions", below)
         return figure
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from .._critic import Critic
 from .._policy import FlowPolicy
 from .._results.means import Means, means
-from ..plot import add_legend, add_title, finish_axes, method_style, new_figure
+from ..plot import add_legend, add_title, finish_axes, method_style, name_outer, new_panels
 from ._guidances import count_of, guided_flow, named_guidances
 
 SIZES = (0.1, 0.3, 1.0)
@@ -40,8 +40,7 @@ class NoiseSensitivity:
 
     def plot(self) -> Any:
         """A matplotlib figure: one panel for each size of noise, cosines against time."""
-        figure = new_figure(2.6 * len(self.sizes) + 1.6, 3.4)
-        panels = figure.subplots(1, len(self.sizes), sharey=True, squeeze=False)[0]
+        figure, panels = new_panels(len(self.sizes), sharey=True)
         for j, (axes, size) in enumerate(zip(panels, self.sizes, strict=True)):
             for i, name in enumerate(self.names):
                 cosine = self.cosine[i, :, j]
@@ -58,10 +57,10 @@ class NoiseSensitivity:
                     self.times, cosine.low, cosine.high, color=color, alpha=0.15, linewidth=0
                 )
             axes.set_title(f"noise of {size:g}", fontsize=9)
-            axes.set_xlabel("time of the flow")
+            axes.set(xlabel="time of the flow", ylabel="cosine of gradients")
             finish_axes(axes, is_rate=False)
             axes.set_ylim(min(0.0, float(np.nanmin(self.cosine.low))) - 0.05, 1.05)
-        panels[0].set_ylabel("cosine of gradients")
+        name_outer(panels)
         add_legend(figure, panels)
         add_title(figure, "Noise sensitivity of the guidance", f"{self.cosine}, 95% intervals")
         return figure

@@ -16,7 +16,7 @@ from .._results.conditions import Condition, is_choice, method_of, UNGUIDED, uni
 from .._results.means import Means, means
 from .._results.statistics import Estimate
 from .._results.tables import amount, html, Mark, mark, markdown, Table
-from ..plot import add_legend, add_title, draw_curves, finish_axes, new_figure, Styles
+from ..plot import add_legend, add_title, draw_curves, finish_axes, new_figure, Styles, WIDTH
 from ._guidances import count_of
 from ._value_optimisation import finished, guided_by
 
@@ -76,7 +76,7 @@ class OverOptimisation:
         columns: list[str | None] = [*units_of(self.conditions)]
         if _by_number(self.conditions) or not columns:
             columns.insert(0, None)
-        figure = new_figure(4.4 * len(columns) + 1.4, 2.6 * len(drawn) + 0.6)
+        figure = new_figure(WIDTH, 1.9 * len(drawn) + 0.6)
         panels = figure.subplots(
             len(drawn), len(columns), sharex="col", sharey="row", squeeze=False
         )

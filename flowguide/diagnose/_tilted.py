@@ -15,7 +15,16 @@ from .._critic import Critic
 from .._guide import guide
 from .._policy import FlowPolicy
 from .._results.means import Means, means
-from ..plot import add_legend, add_title, finish_axes, method_style, new_figure, scale_weights
+from ..plot import (
+    add_legend,
+    add_title,
+    finish_axes,
+    MAX_IN_PANEL,
+    method_style,
+    name_outer,
+    new_panels,
+    scale_weights,
+)
 
 METHOD_NAMES = ("qgf", "qgf_jacobian", "ode", "bptt", "ood", "posterior")
 # The exact density is summed on so many points.
@@ -86,12 +95,33 @@ class TiltedDistance:
     num_samples: int
 
     def plot(self) -> Any:
-        """A matplotlib figure: distances against the weight."""
-        figure = new_figure(7.2, 4.2)
-        axes = figure.subplots()
+        """A matplotlib figure: distances against the weight.
+
+        More than five methods have a panel each, with the others in grey.
+        """
+        several = [[name] for name in self.names]
+        if len(self.names) <= MAX_IN_PANEL:
+            several = [list(self.names)]
+        columns, height = (2, 1.5) if len(several) > 1 else (1, 3.2)
+        shared: dict[str, Any] = {"sharex": True, "sharey": True}
+        figure, panels = new_panels(len(several), columns=columns, height=height, **shared)
+        for axes, names in zip(panels, several, strict=True):
+            self._draw(axes, names)
+            if len(several) > 1:
+                axes.set_title(names[0], fontsize=9)
+        name_outer(panels)
+        add_legend(figure, panels)
+        below = f"{_REPEATS} x {self.num_samples} actions each, 95% intervals"
+        add_title(figure, "Distance to the exactly tilted policy", below)
+        return figure
+
+    def _draw(self, axes: Any, names: Sequence[str]) -> None:
         for i, name in enumerate(self.names):
             distance = self.distance[i]
             color, marker = method_style(name, i)
+            if name not in names:
+                axes.plot(self.weights, distance.value, color="0.87", linewidth=1, zorder=0)
+                continue
             axes.errorbar(
                 *(self.weights, distance.value),
                 [distance.value - distance.low, distance.high - distance.value],
@@ -109,12 +139,9 @@ class TiltedDistance:
             axes.plot(self.weights, distance.value, color="0.45", linestyle=line, label=label)
         scale_weights(axes, list(self.weights))
         axes.set_yscale("log")
-        axes.set(xlabel="guidance weight, 1 / beta", ylabel="Wasserstein distance to the truth")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set(xlabel="weight, 1 / beta", ylabel="distance")
         finish_axes(axes, is_rate=False)
-        add_legend(figure, [axes])
-        below = f"{_REPEATS} x {self.num_samples} actions each, 95% intervals"
-        add_title(figure, "Distance to the exactly tilted policy", below)
-        return figure
 
 
 def tilted_distance(

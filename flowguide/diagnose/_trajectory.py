@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._policy import AbstractPolicy, Trace
-from ..plot import add_legend, add_title, finish_axes, method_style, new_figure
+from ..plot import add_legend, add_title, finish_axes, method_style, new_panels
 
-MAX_ENTRIES = 6
+MAX_ENTRIES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,33 +27,36 @@ class Trajectory:
     def plot(self) -> Any:
         """A matplotlib figure: the action's entries, the guidance and the value along the flow.
 
-        Of actions with more than 6 entries the 6 that differ most between the paths are shown.
+        Of actions with more than 2 entries the 2 that differ most between the paths are shown.
         """
-        figure = new_figure(9.6, 5.4)
-        panels = figure.subplots(2, 2, sharex=True)
-        (action_axes, clean_axes), (guidance_axes, value_axes) = panels
         entries = self._entries()
+        figure, panels = new_panels(2 * len(entries) + 2, height=1.7, sharex=True)
+        *action_axes, guidance_axes, value_axes = panels
         for i, (name, trace) in enumerate(self.traces.items()):
             color, marker = method_style(name, i)
             look = {"color": color, "marker": marker, "markersize": 3, "linewidth": 1.2}
+            look["label"] = name
             flat = np.asarray(trace.actions).reshape(len(trace.times), -1)[:, entries]
             clean = np.asarray(trace.clean_actions).reshape(len(trace.times), -1)[:, entries]
             for j in range(len(entries)):
-                label = name if j == 0 else None
-                action_axes.plot(trace.times, flat[:, j], label=label, **look)
-                clean_axes.plot(trace.times, clean[:, j], **look)
+                action_axes[2 * j].plot(trace.times, flat[:, j], **look)
+                action_axes[2 * j + 1].plot(trace.times, clean[:, j], **look)
             shares = _lengths(trace.guidance) / _lengths(trace.velocities)
             guidance_axes.plot(trace.times, shares, **look)
             value_axes.plot(trace.times, trace.values, **look)
-        action_axes.set_ylabel("noisy action")
-        clean_axes.set_ylabel("where the critic is asked")
-        guidance_axes.set(ylabel="guidance / velocity, lengths", xlabel="time of the flow")
-        value_axes.set(ylabel="the critic's value there", xlabel="time of the flow")
-        for axes in panels.ravel():
+        for j, entry in enumerate(entries):
+            action_axes[2 * j].set_title(f"entry {entry}: noisy action", fontsize=9)
+            action_axes[2 * j + 1].set_title("where the critic is asked", fontsize=9)
+        guidance_axes.set_title("length of guidance / velocity", fontsize=9)
+        value_axes.set_title("the critic's value there", fontsize=9)
+        for axes in panels:
             finish_axes(axes, is_rate=False)
-        add_legend(figure, panels.ravel())
+        for axes in panels[-2:]:
+            axes.set_xlabel("time of the flow")
+        add_legend(figure, panels)
         size = np.asarray(next(iter(self.traces.values())).action).size
-        add_title(figure, "From noise to an action", f"{len(entries)} of {size} entries")
+        below = f"{len(entries)} of {size} entries: those that end furthest apart"
+        add_title(figure, "From noise to an action", below)
         return figure
 
     def _entries(self) -> list[int]:

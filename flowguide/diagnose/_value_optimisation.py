@@ -16,7 +16,17 @@ from .._policy import AbstractPolicy, FlowPolicy, raw_observation
 from .._results.conditions import Condition, UNGUIDED, units_of
 from .._results.means import Means, means
 from .._results.statistics import Estimate
-from ..plot import add_legend, add_title, draw_curves, finish_axes, new_figure, Styles
+from ..plot import (
+    add_legend,
+    add_title,
+    draw_compute,
+    draw_curves,
+    finish_axes,
+    new_panels,
+    split_costs,
+    split_curves,
+    Styles,
+)
 from ._guidances import count_of
 
 
@@ -41,40 +51,36 @@ class ValueOptimisation:
     clipped: np.ndarray
 
     def plot(self) -> Any:
-        """A matplotlib figure: the gain against weight, one panel a unit, and against compute."""
-        units = units_of(self.conditions)
-        figure = new_figure(4.2 * (len(units) + 1) + 1.4, 3.8)
-        panels = figure.subplots(1, len(units) + 1, sharey=True, squeeze=False)[0]
+        """A matplotlib figure: the gain against the weight, and against compute.
+
+        Weights stand beside the points of compute, as of `flowguide.plot.draw_compute`.
+        """
         styles = Styles(self.conditions)
-        points = {c: _estimate(self.gain[i]) for i, c in enumerate(self.conditions)}
-        for axes, unit in zip(panels, units, strict=False):
+        gains = {c: _estimate(self.gain[i]) for i, c in enumerate(self.conditions)}
+        spent = zip(self.conditions, self.forwards, strict=True)
+        costs = {c: (int(cost), gains[c]) for c, cost in spent if not np.isnan(cost)}
+        # Those without a weight are points of compute, which says as much of them as a line.
+        curves = [
+            (unit, {c: gains[c] for c in shown})
+            for unit in units_of(self.conditions)
+            for shown in split_curves(
+                (c for c in self.conditions if c.has_weight), unit, styles
+            ).values()
+        ]
+        groups = split_costs(costs, styles)
+        figure, panels = new_panels(len(curves) + len(groups), columns=1, sharey=True)
+        for axes, (unit, points) in zip(panels, curves, strict=False):
             draw_curves(axes, points, unit, styles)
-        self._draw_compute(panels[-1], styles)
+        for axes, group in zip(panels[len(curves) :], groups, strict=True):
+            draw_compute(axes, costs, styles, group)
         for axes in panels:
             finish_axes(axes, is_rate=False)
-        panels[0].set_ylabel("gain in the critic's value")
-        add_legend(figure, panels[:-1] if units else panels)
-        below = f"{self.value}, 95% intervals, same noise"
+            axes.set_ylabel("gain in value")
+        panels[-1].set_xlabel("cost of one action, in forward passes of one network")
+        add_legend(figure, panels, each=True)
+        below = f"{self.value}, 95% intervals; beside points, their weights"
         add_title(figure, "What the critic says of finished actions", below)
         return figure
-
-    def _draw_compute(self, axes: Any, styles: Styles) -> None:
-        for i, condition in enumerate(self.conditions):
-            if not styles.has(condition) or np.isnan(self.forwards[i]):
-                continue
-            x, gain = self.forwards[i], self.gain[i]
-            axes.errorbar(
-                *([x], [gain.value]),
-                [[gain.value - gain.low], [gain.high - gain.value]],
-                color=styles.color(condition),
-                marker=styles.marker(condition),
-                markersize=5,
-                capsize=2,
-                linestyle="none",
-                label=condition.series,
-            )
-        axes.set_xscale("log")
-        axes.set_xlabel("forward passes of one network for an action")
 
 
 def _estimate(gain: Means) -> Estimate:
