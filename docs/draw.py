@@ -11,14 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 
 import flowguide
 from flowguide.diagnose import MixtureVelocity
+from flowguide.plot import new_figure, save_picture, WIDTH
 
 VELOCITY = MixtureVelocity(jnp.array([[-1.2, -0.6], [0.1, 1.2], [1.2, -0.5]]), 0.13)
 BEST = jnp.array([1.0, -0.2])
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.45"
+HEADING: Any = {"fontsize": 9, "weight": "bold", "va": "center"}
 
 
 def critic(observation, action):
@@ -36,37 +38,37 @@ class Settings:
 def main(settings: Settings) -> None:
     settings.out.mkdir(parents=True, exist_ok=True)
     for name, figure in (("idea", idea()), ("inside", inside())):
-        figure.savefig(settings.out / f"{name}.png")
-        print(f"Wrote {settings.out / name}.png.")
-
-
-def new_figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), dpi=150, layout="constrained")
+        light, dark = save_picture(figure, settings.out / f"{name}.svg")
+        print(f"Wrote {light} and {dark.name}.")
 
 
 def idea() -> Any:
     policy = flowguide.FlowPolicy(VELOCITY, (2,), num_steps=50, low=-3.0, high=3.0)
     guided = flowguide.guide(policy, critic, "qgf", weight=0.7)
     noise = jax.random.normal(jax.random.key(3), (60, 2))
-    figure = new_figure(11.5, 4.1)
-    panels = figure.subplots(1, 3)
+    figure = new_figure(WIDTH, 5.1)
+    places: Any = [["policy", "guided"], ["step", "step"]]
+    panels = figure.subplot_mosaic(places, height_ratios=(1, 1))
     for axes, which, color, title in (
-        (panels[0], policy, GREY, "the frozen policy: noise becomes actions of the data"),
-        (panels[2], guided, BLUE, "guided: the same noise, the same networks"),
+        (panels["policy"], policy, GREY, "the frozen policy"),
+        (panels["guided"], guided, BLUE, "guided: same noise, same networks"),
     ):
         paths = np.asarray(jax.vmap(lambda n, which=which: which.trace(n, None).actions)(noise))
-        axes.plot(*paths.transpose(2, 1, 0), color=color, linewidth=0.6, alpha=0.6)
-        axes.plot(*paths[:, -1].T, ".", color=color, markersize=6)
-        axes.set_title(title, fontsize=9.5)
-    _one_step(panels[1])
+        # One line with gaps, which makes files small.
+        gap = np.full((len(paths), 1, 2), np.nan)
+        line = np.concatenate([paths, gap], axis=1).reshape(-1, 2)
+        axes.plot(*line.T, color=color, linewidth=0.5, alpha=0.6)
+        axes.plot(*paths[:, -1].T, ".", color=color, markersize=5)
+        axes.set_title(title, fontsize=9)
+    _one_step(panels["step"])
     grid = np.linspace(-2.6, 2.6, 101)
     at = jnp.asarray(np.stack(np.meshgrid(grid, grid), axis=-1))
     values = jax.vmap(jax.vmap(lambda a: critic(None, a)))(at)
-    for axes in panels:
+    for axes in panels.values():
         axes.contour(grid, grid, values, levels=12, colors=ORANGE, linewidths=0.5, alpha=0.45)
         axes.plot(*BEST, "*", color=ORANGE, markersize=11)
         axes.set(xlim=(-2.4, 2.4), ylim=(-2.2, 2.2), xticks=[], yticks=[], aspect="equal")
-    panels[1].set(xlim=(-1.5, 1.25), ylim=(-1.4, 1.12))
+    panels["step"].set(xlim=(-1.75, 1.65), ylim=(-0.75, 0.75))
     return figure
 
 
@@ -89,91 +91,91 @@ def _one_step(axes: Any) -> None:
     arrow(noisy, gradient, ORANGE)
     arrow(noisy, ahead + gradient, BLUE)
     for point, text, shift, color in (
-        (noisy, "noisy action $a_t$", (-32, 9), "black"),
-        (clean, "$\\hat a = a_t + (1 - t)\\,v$", (-22, -17), "black"),
-        (noisy + ahead, "$v$", (-13, -2), GREY),
-        (clean + 0.55 * gradient, "$\\nabla Q(\\hat a)$", (0, -16), ORANGE),
-        (noisy + gradient, "the same, moved to $a_t$", (-70, 8), ORANGE),
-        (noisy + ahead + gradient, "$v + w\\,\\nabla Q(\\hat a)$", (5, -5), BLUE),
+        (noisy, "noisy action aₜ", (-42, 9), "black"),
+        (clean, "clean action â = aₜ + (1 − t) v", (-62, -16), "black"),
+        (noisy + ahead, "v", (-12, -2), GREY),
+        (clean + 0.55 * gradient, "∇Q(â)", (0, -14), ORANGE),
+        (noisy + gradient, "the same, moved to aₜ", (-48, 9), ORANGE),
+        (noisy + ahead + gradient, "v + w ∇Q(â)", (6, -6), BLUE),
     ):
         axes.annotate(text, point, shift, textcoords="offset points", fontsize=9, color=color)
     for point in (noisy, clean):
         axes.plot(*point, "o", color="black", markersize=5)
-    axes.set_title("one step of qgf: ask the critic about the clean action", fontsize=9.5)
+    axes.set_title("one step of qgf: the critic is asked about the clean action", fontsize=9)
 
 
 def inside() -> Any:
-    from matplotlib.patches import FancyBboxPatch
-
-    figure = new_figure(11.5, 5.6)
+    figure = new_figure(WIDTH, 6.7)
     axes = figure.subplots()
-    axes.set(xlim=(0, 115), ylim=(0, 56))
+    axes.set(xlim=(0, 104), ylim=(-22, 112))
     axes.set_axis_off()
+    _modules(axes)
+    _way_of_an_action(axes)
+    return figure
 
-    def box(x, y, width, height, title, text="", color="#E8EEF7", edge=BLUE):
-        style = "round,pad=0.3,rounding_size=0.8"
-        axes.add_patch(
-            FancyBboxPatch((x, y), width, height, style, facecolor=color, edgecolor=edge)
-        )
-        middle = x + width / 2
-        top = y + height - 1.2 if text else y + height / 2
-        align = "top" if text else "center"
-        axes.text(middle, top, title, ha="center", va=align, fontsize=9.5, weight="bold")
-        if text:
-            axes.text(middle, y + height - 4.4, text, ha="center", va="top", fontsize=8.2)
 
-    def arrow(start, end, color="0.3", bend=0.0):
-        style = f"arc3,rad={bend}"
-        options = {"arrowstyle": "-|>", "color": color, "connectionstyle": style, "linewidth": 1.4}
-        axes.annotate("", end, start, arrowprops=options)
-
-    # The modules, each a plain value away from the next.
+def _modules(axes: Any) -> None:
+    axes.text(1, 108, "The modules, each a plain value away from the next", **HEADING)
     modules = (
-        ("flowguide.data", "datasets, batches\nof windows"),
-        ("flowguide.train", "policy: cloning;\ncritic: IQL, ..."),
-        ("flowguide", "guide(policy, critic)\n-> policy"),
-        ("flowguide.evaluate", "paired episodes\nof any guidance"),
-        ("flowguide.report", "results: intervals,\ntables, pictures"),
+        ("flowguide.data", "datasets, and batches of windows"),
+        ("flowguide.train", "a policy: cloning; a critic: IQL, ..."),
+        ("flowguide", "guide(policy, critic) -> policy"),
+        ("flowguide.evaluate", "paired episodes of any guidance"),
+        ("flowguide.report", "results: intervals, tables, pictures"),
     )
     for i, (name, text) in enumerate(modules):
-        box(1 + 23 * i, 45, 19, 9.5, name, text)
+        y = 97 - 10 * i
+        _box(axes, 1, y, 37, 7, name)
+        axes.text(42, y + 3.5, text, va="center", fontsize=8)
         if i:
-            arrow((23 * i - 2.4, 49.7), (23 * i + 0.6, 49.7))
-    axes.text(1, 40.6, "The way of an action", fontsize=10.5, weight="bold")
+            _arrow(axes, (19.5, y + 9.8), (19.5, y + 7.3))
 
-    yellow, line = "#FBF3E4", "#B7791F"
-    box(1, 17, 13, 8, "noise", "of noise_shape", yellow, line)
-    box(19, 5, 75, 33, "", color="#F7F7F7", edge="0.6")
-    title = "FlowPolicy.from_noise: diffrax.diffeqsolve, one step for each time"
-    axes.text(56.5, 36.5, title, ha="center", va="top", fontsize=9.5, weight="bold")
-    box(99, 17, 15, 8, "action", "clipped to bounds", yellow, line)
-    arrow((14.4, 21), (18.6, 21))
-    arrow((94.4, 21), (98.6, 21))
 
-    box(22, 17, 14, 9, "velocity", "$v(t, a_t, o)$\nyours, frozen")
-    box(41, 24, 14, 8.5, "estimate", "$\\hat a$: where the\ncritic is asked")
-    box(59, 24, 14, 8.5, "critic", "$\\nabla Q(o, \\hat a)$\nyours, frozen")
-    box(77, 24, 14, 8.5, "Jacobian", "dropped, exact,\nin between")
-    box(77, 8, 14, 9.5, "shaping, gate,\nweight(t)", "", "#E8EEF7")
-    box(50, 8, 18, 9.5, "guided velocity", "$v + w\\,J^\\top\\nabla Q$\nand a step")
-    arrow((36.4, 24), (40.6, 27.5))
-    arrow((55.4, 28.2), (58.6, 28.2))
-    arrow((73.4, 28.2), (76.6, 28.2))
-    arrow((84, 23.6), (84, 17.9))
-    arrow((76.6, 12.7), (68.4, 12.7))
-    arrow((36.4, 18), (49.6, 14))
-    arrow((49.6, 10), (29, 16.6), bend=-0.25)
-    axes.text(31, 7.6, "next step", fontsize=8.2, color="0.3")
-    axes.text(
-        57.5,
-        1.2,
-        "best_of_n, beam, noise_ascent, grad_step, trust_region wrap from_noise; "
-        "gradient methods add to the velocity. Both give a policy again.",
-        ha="center",
-        fontsize=8.4,
-        color="0.3",
-    )
-    return figure
+def _way_of_an_action(axes: Any) -> None:
+    axes.text(1, 48, "The way of an action", **HEADING)
+    yellow = {"color": "#FBF3E4", "edge": "#B7791F"}
+    _box(axes, 40, 42, 62, 7, "noise, of noise_shape", **yellow)
+    _arrow(axes, (71, 41.7), (71, 38.5))
+    _box(axes, 1, -5, 102, 43, "", color="#F4F4F4", edge="0.6")
+    title = "FlowPolicy.from_noise: one step for each time of the flow"
+    axes.text(52, 35, title, ha="center", va="center", fontsize=8, weight="bold")
+    _arrow(axes, (71, -5.3), (71, -8.5))
+    _box(axes, 40, -16, 62, 7, "action, clipped to its bounds", **yellow)
+
+    _box(axes, 3, 18, 28, 13, "velocity", "v(t, aₜ, o)\nyours, frozen")
+    _box(axes, 38, 18, 28, 13, "estimate", "â: where the\ncritic is asked")
+    _box(axes, 73, 18, 28, 13, "critic", "∇Q(o, â)\nyours, frozen")
+    _box(axes, 73, -3, 28, 13, "Jacobian J", "dropped, exact\nor in between")
+    _box(axes, 38, -3, 28, 13, "weight w(t)", "and shaping,\nand a gate")
+    _box(axes, 3, -3, 28, 13, "guided velocity", "v + w Jᵀ∇Q\nand a step")
+    for start, end in (
+        ((31.4, 24.5), (37.6, 24.5)),
+        ((66.4, 24.5), (72.6, 24.5)),
+        ((87, 17.6), (87, 10.4)),
+        ((72.6, 3.5), (66.4, 3.5)),
+        ((37.6, 3.5), (31.4, 3.5)),
+        ((24, 17.6), (24, 10.4)),
+        ((9, 10.4), (9, 17.6)),
+    ):
+        _arrow(axes, start, end)
+    axes.text(25.5, 14, "v", va="center", fontsize=8, color="0.3")
+    axes.text(10.5, 14, "next step", va="center", fontsize=8, color="0.3")
+
+
+def _box(axes: Any, x, y, width, height, title, text="", color="#E8EEF7", edge=BLUE) -> None:
+    style = "round,pad=0.3,rounding_size=0.8"
+    look: Any = {"facecolor": color, "edgecolor": edge}
+    axes.add_patch(FancyBboxPatch((x, y), width, height, style, **look))
+    middle, top = x + width / 2, y + height
+    place = (middle, top - 1) if text else (middle, y + height / 2)
+    align = "top" if text else "center"
+    axes.text(*place, title, ha="center", va=align, fontsize=8, weight="bold")
+    axes.text(middle, top - 4.6, text, ha="center", va="top", fontsize=8)
+
+
+def _arrow(axes: Any, start, end) -> None:
+    options = {"arrowstyle": "-|>", "color": "0.3", "linewidth": 1.2}
+    axes.annotate("", end, start, arrowprops=options | {"shrinkA": 0, "shrinkB": 0})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,15 @@ from typing import Any
 
 from trained import Common, CUBE
 
-from flowguide.plot import add_legend, add_title, errors_of, finish_axes, method_style, new_figure
+from flowguide.plot import (
+    add_legend,
+    add_title,
+    errors_of,
+    finish_axes,
+    method_style,
+    name_outer,
+    new_panels,
+)
 from flowguide.results import Condition, Success
 
 
@@ -31,8 +39,7 @@ def plot_growth(
     shown: Callable[[int], str],
 ) -> Any:
     """Draws the success of each condition; `shown` writes a tick of what grows."""
-    figure = new_figure(4.4 * len(found) + 1.8, 3.8)
-    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
+    figure, panels = new_panels(len(found), height=2.6, sharey=True)
     for (task, sizes), axes in zip(found.items(), panels, strict=True):
         for i, condition in enumerate(next(iter(sizes.values()))):
             color, marker = method_style(condition.curve, i)
@@ -49,9 +56,9 @@ def plot_growth(
         axes.set_xticks(list(sizes), [shown(size) for size in sizes])
         axes.minorticks_off()
         axes.set_title(task.removesuffix("-v0"), fontsize=9)
-        axes.set_xlabel(label)
+        axes.set(xlabel=label, ylabel="success rate")
         finish_axes(axes, is_rate=True)
-    panels[0].set_ylabel("success rate")
+    name_outer(panels, sharex=False)
     add_legend(figure, panels)
     counts = {rate.count for sizes in found.values() for s in sizes.values() for rate in s.values()}
     below = f"{min(counts)} episodes each, 95% Wilson intervals"

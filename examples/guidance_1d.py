@@ -4,13 +4,13 @@ After the one-dimensional example of QGF (arXiv 2606.11087, figure 2). Gaussian 
 mixture of three modes, and the critic is the negative squared distance to one of them. The velocity
 field is the exact one of the mixture, so nothing is trained and nothing is approximated.
 
-    python examples/guidance_1d.py --out guidance_1d.png
-    python examples/guidance_1d.py --methods qgf posterior ode --out others.png
+    python examples/guidance_1d.py --out guidance_1d.svg
+    python examples/guidance_1d.py --methods qgf posterior ode --out others.svg
 """
 
 import dataclasses
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,17 +18,20 @@ import numpy as np
 import tyro
 from jaxtyping import Array, Float
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 import flowguide
 from flowguide.diagnose import MixtureVelocity
+from flowguide.plot import add_title, new_figure, save_picture, WIDTH
 
 VELOCITY = MixtureVelocity()
 MODES, MODE_STD = np.asarray(VELOCITY.modes), float(VELOCITY.std)
 BEST_ACTION = 1.0
 WEIGHTS = (0.3, 1.0, 3.0)
-SHOWN_PATHS = 120
+COLORS = dict(zip(("#D55E00", "0.55", "#0072B2"), MODES, strict=True))
+ENDS = "0.25"
+SHOWN_PATHS = 50
 
 
 def critic(observation: None, action: Float[Array, "1"]) -> Float[Array, ""]:
@@ -40,14 +43,14 @@ def critic(observation: None, action: Float[Array, "1"]) -> Float[Array, ""]:
 class Settings:
     """Draws the paths and the finished actions of each method at each weight."""
 
-    out: Path = Path("guidance_1d.png")
-    """Where the picture goes."""
+    out: Path = Path("guidance_1d.svg")
+    """Where the picture goes; its dark twin stands beside it."""
 
     methods: tuple[str, ...] = ("bptt", "ood", "qgf")
     """Gradient methods, a row for each."""
 
     actions: int = 4000
-    """Actions for each histogram; the first 120 are drawn as paths."""
+    """Actions for each histogram; the first 50 are drawn as paths."""
 
     steps: int = 50
     """Euler steps."""
@@ -75,53 +78,57 @@ def main(settings: Settings) -> None:
         for weight in WEIGHTS:
             panels[f"{method} {weight:g}"] = guided(noise, weight)
 
-    figure = Figure(figsize=(12, 0.9 + 2.25 * len(settings.methods)), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    layout = [["unguided", *(f"{m} {w:g}" for w in WEIGHTS)] for m in settings.methods]
-    axes: Any = figure.subplot_mosaic(cast(Any, layout), sharex=True, sharey=True)
+    rows = len(settings.methods) + 1
+    figure = new_figure(WIDTH, 0.7 + 1.2 * rows)
+    grid = figure.subplots(rows, len(WEIGHTS), sharex=True, sharey=True)
+    for spare in grid[0, 1:]:
+        spare.set_axis_off()
+    names = [f"{m} {w:g}" for m in settings.methods for w in WEIGHTS]
+    axes: dict[str, Any] = dict(zip(names, grid[1:].flat, strict=True)) | {"unguided": grid[0, 0]}
     print(f"{'method':>12} {'mean Q':>9} {'|a - a*| < 0.3':>15} {'off the modes':>14}")
     for name, trace in panels.items():
         times, actions = np.asarray(trace.times), np.asarray(trace.actions)[..., 0]
         ends = np.asarray(trace.action)[:, 0]
         draw(axes[name], times, actions, ends)
-        title(axes[name], name)
         # How far guidance pushed actions off the data: more than 4 deviations from every mode.
         off_data = np.abs(ends[:, None] - MODES).min(axis=1) > 4 * MODE_STD
         value = -np.mean((ends - BEST_ACTION) ** 2)
         near = np.mean(np.abs(ends - BEST_ACTION) < 0.3)
         print(f"{name:>12} {value:9.3f} {near:15.1%} {off_data.mean():14.1%}")
-    for method in settings.methods:
-        axes[f"{method} {WEIGHTS[0]:g}"].set_ylabel("action")
-    for weight in WEIGHTS:
-        axes[f"{settings.methods[-1]} {weight:g}"].set_xlabel("time of the flow")
-    axes["unguided"].set(xlabel="time of the flow", ylabel="action")
-    figure.suptitle(
-        "Paths from the same noise to three modes, guided towards a* = 1 (dashed); "
-        "at the right of each panel, where they end"
-    )
+    for name, row in zip(("unguided", *settings.methods), grid[:, 0], strict=True):
+        row.set_ylabel(name, fontsize=9)
+    for weight, top, bottom in zip(WEIGHTS, grid[1], grid[-1], strict=True):
+        top.set_title(f"w = {weight:g}", fontsize=9)
+        bottom.set_xlabel("time", fontsize=9)
+    key = [Line2D([], [], color=color, label=f"ends at {mode:g}") for color, mode in COLORS.items()]
+    key += [
+        Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="best action, a* = 1")
+    ]
+    key += [Patch(color=ENDS, label="where all actions end")]
+    legend = grid[0, 1].legend(handles=key, fontsize=8, frameon=False, loc="upper left")
+    # It spans two columns, which stay as wide as the others.
+    legend.set_in_layout(False)
+    add_title(figure, "Paths of an action from noise, guided towards a* = 1", "")
     settings.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(settings.out)
-    print(f"Wrote {settings.out}.")
-
-
-def title(axes: Axes, name: str) -> None:
-    method, _, weight = name.partition(" ")
-    axes.set_title(f"{method}, w = {weight}" if weight else method, fontsize=10)
+    written = save_picture(figure, settings.out)
+    print(f"Wrote {' and '.join(map(str, written))}.")
 
 
 def draw(axes: Axes, times: np.ndarray, actions: np.ndarray, ends: np.ndarray) -> None:
-    # A path is coloured by the mode that it ends nearest to.
-    nearest = np.abs(ends[:, None] - MODES).argmin(axis=1)
-    colors = np.array(["#D55E00", "0.55", "#0072B2"])
-    for path_times, path, mode in zip(
-        times[:SHOWN_PATHS], actions[:SHOWN_PATHS], nearest[:SHOWN_PATHS], strict=True
-    ):
-        axes.plot(path_times, path, color=colors[mode], linewidth=0.6, alpha=0.5)
+    # A path is coloured by the mode that it ends nearest to. Those of a mode are one line, with
+    # gaps, which makes files small.
+    nearest = np.abs(ends[:SHOWN_PATHS, None] - MODES).argmin(axis=1)
+    gap = np.full((SHOWN_PATHS, 1), np.nan)
+    paths = [np.hstack([each[:SHOWN_PATHS], gap]) for each in (times, actions)]
+    for mode, color in enumerate(COLORS):
+        axes.plot(*(x[nearest == mode].ravel() for x in paths), color=color, linewidth=0.5)
     axes.axhline(BEST_ACTION, color="black", linestyle="--", linewidth=0.9)
     counts, edges = np.histogram(ends, bins=np.linspace(-4, 4, 121), density=True)
     width = 0.35 * counts / counts.max()
-    axes.barh(edges[:-1], width, np.diff(edges), left=1.03, align="edge", color="0.25")
-    axes.set(xlim=(0, 1.42), ylim=(-3.2, 3.2), xticks=[0, 0.5, 1])
+    look = {"orientation": "horizontal", "fill": True, "color": ENDS}
+    axes.stairs(1.03 + width, edges, baseline=1.03, **look)
+    axes.set(xlim=(0, 1.42), ylim=(-3.2, 3.2), xticks=[0, 0.5, 1], yticks=[-2, 0, 1])
+    axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
 
 

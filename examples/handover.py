@@ -20,7 +20,14 @@ import tyro
 from trained import save
 
 import flowguide
-from flowguide.plot import add_legend, add_title, finish_axes, method_style, new_figure
+from flowguide.plot import (
+    add_legend,
+    add_title,
+    finish_axes,
+    method_style,
+    name_outer,
+    new_panels,
+)
 from flowguide.results import Means, means, success
 
 CHUNK, EXECUTED = 16, 8  # Actions of a chunk, and how many are played before the next is asked for.
@@ -31,22 +38,20 @@ START = 1.0  # Deviation of where the point begins, so that where it is tells li
 SAMPLES = 16
 NAMES = ("jump", "apart", "chunk", "played")
 TITLES = {
-    "apart": "distance to what was played",
-    "other mode": "chunks of another mode",
-    "chunk": "log density of the chunk,\nless the unguided one's (nats)",
+    "apart": "distance to\nwhat was played",
+    "other mode": "chunks of\nanother mode",
+    "chunk": "log density, less\nthe unguided one's (nats)",
 }
 # What is 0 by definition, or has gone through no flow step.
 NOT_DRAWN = {"apart": ["exact continuation"], "chunk": ["no coherence", "exact continuation"]}
-# Exact and dropped have the colours of their methods.
+# Of each cap a picture. Exact and dropped have the colours of their methods.
+CAPS = {"handover": "cap 5", "handover_linear": "cap 10, linear"}
 STYLES = {
-    "no coherence": (method_style("", 3), ":"),
-    "exact Jacobian, cap 5": (method_style("qgf_jacobian", 0), "-"),
-    "dropped Jacobian, cap 5": (method_style("qgf", 0), "-"),
-    "exact Jacobian, cap 10, linear": (method_style("qgf_jacobian", 0), "--"),
-    "dropped Jacobian, cap 10, linear": (method_style("qgf", 0), "--"),
-    "nearest of 4": (method_style("", 1), "--"),
-    "nearest of 16": (method_style("", 1), "-"),
-    "exact continuation": (method_style("", 0), "-"),
+    "no coherence": method_style("", 3),
+    "exact Jacobian": method_style("qgf_jacobian", 0),
+    "dropped Jacobian": method_style("qgf", 0),
+    f"nearest of {SAMPLES}": method_style("", 1),
+    "exact continuation": method_style("", 0),
 }
 
 
@@ -234,7 +239,8 @@ def main(settings: Settings) -> None:
             found[steps][delay] = each
             print(f"\n{steps} flow steps, delay {delay}, {settings.pairs} handovers")
             show(each, policy)
-    save(plot(found, settings.pairs), settings.out, "handover")
+    for name, cap in CAPS.items():
+        save(plot(found, settings.pairs, cap), settings.out, name)
 
 
 def show(found: dict[str, Any], policy: flowguide.FlowPolicy) -> None:
@@ -261,39 +267,38 @@ def _cells(found: Means) -> list[str]:
     return ["-" if np.isnan(x[0]) else "{:.3f} [{:.3f}, {:.3f}]".format(*x) for x in cells]
 
 
-def plot(found: dict[int, dict[int, Any]], count: int) -> Any:
-    """What `TITLES` say, against the delay: a row for each number of flow steps."""
-    figure = new_figure(11.5, 3.0 * len(found) + 0.6)
-    panels = figure.subplots(len(found), len(TITLES), squeeze=False, sharex=True, sharey="col")
-    for (steps, by_delay), row in zip(found.items(), panels, strict=True):
-        for (quantity, title), axes in zip(TITLES.items(), row, strict=True):
-            for name, ((color, marker), line) in STYLES.items():
-                if name in NOT_DRAWN.get(quantity, []):
-                    continue
-                value, low, high = np.transpose(
-                    [_of(by_delay[d][name], quantity) for d in by_delay]
-                )
-                axes.errorbar(
-                    *(list(by_delay), value, [value - low, high - value]),
-                    color=color,
-                    marker=marker,
-                    markersize=4,
-                    capsize=2,
-                    linestyle=line,
-                    label=name,
-                )
-            if steps == min(found):
-                axes.set_title(title, fontsize=9)
-            if steps == max(found):
-                axes.set_xlabel("delay, in actions")
-            axes.set_xticks(list(by_delay))
-            if quantity == "apart":
-                axes.set_yscale("log")
-            finish_axes(axes, is_rate=False)
-        row[0].set_ylabel(f"{steps} flow steps")
-    add_legend(figure, panels.flat)
+def plot(found: dict[int, dict[int, Any]], count: int, cap: str) -> Any:
+    """What `TITLES` say, against the delay, of the arms of one cap: a column for each number of
+    flow steps."""
+    figure, panels = new_panels(
+        len(TITLES) * len(found), columns=len(found), sharex=True, sharey="row"
+    )
+    each = [(quantity, steps) for quantity in TITLES for steps in found]
+    for (quantity, steps), axes in zip(each, panels, strict=True):
+        by_delay = found[steps]
+        for name, (color, marker) in STYLES.items():
+            if name in NOT_DRAWN.get(quantity, []):
+                continue
+            arm = f"{name}, {cap}" if "Jacobian" in name else name
+            value, low, high = np.transpose([_of(by_delay[d][arm], quantity) for d in by_delay])
+            axes.errorbar(
+                *(list(by_delay), value, [value - low, high - value]),
+                color=color,
+                marker=marker,
+                markersize=4,
+                capsize=2,
+                label=name,
+            )
+        axes.set(xlabel="delay, in actions", ylabel=TITLES[quantity], xticks=list(by_delay))
+        if quantity == "apart":
+            axes.set_title(f"{steps} flow steps", fontsize=9)
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        finish_axes(axes, is_rate=False)
+    name_outer(panels)
+    add_legend(figure, panels)
     below = f"{count} paired handovers for each point, 95% intervals"
-    add_title(figure, "One handover from chunk to chunk", below)
+    add_title(figure, f"One handover from chunk to chunk, {cap}", below)
     return figure
 
 

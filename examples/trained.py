@@ -12,6 +12,7 @@ from typing import Any
 
 from flowguide.evaluate import load_agents
 from flowguide.ogbench import collect, dataset_name
+from flowguide.plot import save_picture
 from flowguide.runs import preset, run as train_run, Settings
 
 PLAN = tomllib.loads((Path(__file__).parent / "ogbench" / "small.toml").read_text())
@@ -75,7 +76,7 @@ def critic_run(runs: Path, task: str, seed: int, training: str = "small") -> Pat
 
 
 def save(figure: Any, out: Path, name: str) -> None:
-    """Writes a picture, and says where."""
+    """Writes a picture of the pages, light and dark, and says where."""
     out.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out / f"{name}.png")
-    print(f"Wrote {out / name}.png.")
+    light, dark = save_picture(figure, out / f"{name}.svg")
+    print(f"Wrote {light} and {dark.name}.")

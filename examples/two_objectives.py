@@ -15,7 +15,7 @@ import tyro
 from trained import Common, save, trained
 
 import flowguide
-from flowguide.plot import add_legend, add_title, finish_axes, new_figure
+from flowguide.plot import add_title, finish_axes, new_panels
 from flowguide.results import means
 
 
@@ -45,8 +45,7 @@ def act(policy, critic, price, weight, observations, key):
 
 
 def main(settings: Settings) -> None:
-    figure = new_figure(8.6, 3.8)
-    panels = figure.subplots(1, len(settings.tasks), squeeze=False)[0]
+    figure, panels = new_panels(len(settings.tasks), height=2.6)
     for task, axes in zip(settings.tasks, panels, strict=True):
         agents = trained(task, settings.seeds, settings.runs)
         found = np.array([sweep(agent, settings) for agent in agents])
@@ -70,7 +69,6 @@ def main(settings: Settings) -> None:
         axes.margins(x=0.12)
         axes.title.set_fontsize(9)
         finish_axes(axes, is_rate=False)
-    add_legend(figure, panels)
     below = f"{len(settings.seeds)} training runs, 95% intervals; numbers are prices of effort"
     add_title(figure, "Two objectives with one policy", below)
     save(figure, settings.out, "two_objectives")

@@ -6,6 +6,7 @@ Every variant meets the same episodes with the same noise. Started again, it pla
 """
 
 import dataclasses
+from typing import Any
 
 import tyro
 from trained import Common, critic_run, save, trained
@@ -14,10 +15,11 @@ from flowguide.evaluate import cross, evaluate_runs
 from flowguide.plot import (
     add_legend,
     add_title,
-    draw_compute,
+    compute_panels,
+    costs_of,
+    curve_panels,
+    episodes_each,
     finish_axes,
-    new_figure,
-    plot_success,
     Styles,
 )
 from flowguide.results import compare
@@ -58,18 +60,27 @@ def main(settings: Settings) -> None:
             told = row.episode_return.value if row.episode_return else float("nan")
             print(f"{row.condition!s:>24}  {row.success} of {row.episodes}, {told:8.1f}")
         name = task.split("-")[0]
-        settings.out.mkdir(parents=True, exist_ok=True)
-        plot_success(played, settings.out / f"variants_{name}.png", task)
-        print(f"Wrote {settings.out / f'variants_{name}.png'}.")
-        figure = new_figure(8.6, 4.6)
-        axes = figure.subplots()
-        draw_compute(axes, table, Styles(row.condition for row in table))
+        styles = Styles(row.condition for row in table)
+        rates = {row.condition: row.success for row in table}
+        by_weight = curve_panels(rates, styles, "success rate")
+        counts = episodes_each(row.success.count for row in table if row.success)
+        finish(*by_weight, task, f"{counts}, 95% Wilson intervals")
+        save(by_weight[0], settings.out, f"variants_{name}")
+        by_cost = compute_panels(costs_of(table), styles)
+        for axes in by_cost[1]:
+            axes.set_ylabel("success rate")
+        by_cost[1][-1].set_xlabel("cost of one action, in forward passes of one network")
+        below = "weights beside their points; of the best one the 95% Wilson interval"
+        finish(*by_cost, task, below, each=True)
+        save(by_cost[0], settings.out, f"compute_{name}")
+
+
+def finish(figure: Any, panels: list[Any], task: str, below: str, *, each: bool = False) -> None:
+    """What both pictures share."""
+    for axes in panels:
         finish_axes(axes, is_rate=True)
-        axes.set_ylabel("success rate")
-        axes.set_xlabel("cost of one action, in forward passes of one network")
-        add_legend(figure, [axes])
-        add_title(figure, task, "of each method the best weight, with its 95% Wilson interval")
-        save(figure, settings.out, f"compute_{name}")
+    add_legend(figure, panels, each=each)
+    add_title(figure, task, below)
 
 
 if __name__ == "__main__":

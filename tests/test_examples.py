@@ -6,12 +6,12 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def test_guidance_1d(tmp_path):
-    picture = tmp_path / "picture.png"
+    picture = tmp_path / "picture.svg"
     arguments = ["--out", str(picture), "--actions", "300", "--steps", "20"]
     command = [sys.executable, str(EXAMPLES / "guidance_1d.py"), *arguments]
     found = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert found.returncode == 0, found.stderr
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.read_text().count("<text") > 20 and (tmp_path / "picture-dark.svg").exists()
     values = {line[:12].strip(): float(line[12:22]) for line in found.stdout.splitlines()[1:-1]}
     # Guidance raises the value, and more weight raises it more.
     for method in ("bptt", "ood", "qgf"):
@@ -38,7 +38,9 @@ def test_handover(tmp_path):
     command = [sys.executable, str(EXAMPLES / "handover.py"), *arguments]
     found = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert found.returncode == 0, found.stderr
-    assert (tmp_path / "handover.png").read_bytes().startswith(b"\x89PNG")
+    drawn = {file.name for file in tmp_path.glob("*.svg")}
+    names = ("handover", "handover_linear")
+    assert drawn == {f"{name}{scheme}.svg" for name in names for scheme in ("", "-dark")}
     rows = [line.strip("| ").split(" | ") for line in found.stdout.splitlines() if "|" in line]
     at_once, later = ({row[0]: row[1:] for row in rows[i + 2 : i + 11]} for i in (0, 11))
 

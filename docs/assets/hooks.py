@@ -2,10 +2,11 @@
 
 Formulas become MathML, which browsers draw by themselves. Names such as `flowguide.qgf`, and those
 of methods at the beginning of a table's row, become links to the reference, and files of docs/ to
-their pages. A picture opens in full size, and below it stands what it shows. A number and its
-interval stay in one line. `{help: train}` becomes what `flowguide train --help` prints; `{methods}`
-the table of `flowguide.CATALOGUE`, and `{methods: gradient}` the reference of one of its families;
-`{notebook: tutorial}` the notebook of that name, with what it printed.
+their pages. A picture opens in full size, below it stands what it shows, and a drawing has a twin
+in the dark scheme. A number and its interval stay in one line. `{help: train}` becomes what
+`flowguide train --help` prints; `{methods}` the table of `flowguide.CATALOGUE`, and `{methods:
+gradient}` the reference of one of its families; `{notebook: tutorial}` the notebook of that name,
+with what it printed.
 """
 
 import base64
@@ -33,7 +34,8 @@ _NAME = re.compile(r"<code>(flowguide(?:\.\w+)+)</code>")
 _FILE = re.compile(r"<code>docs/(\w+)\.md</code>")
 _ROW = re.compile(r"(?<=<tr>\n<td>)<code>(\w+)</code>")
 _INTERVAL = re.compile(r"[+-]?\d+\.\d+ \[[^\[\]<>]*\d, [^\[\]<>]*\d\]")
-_PICTURE = re.compile(r'<img alt="([^"]+)" src="([^"]+)"[^>]*>')
+_PICTURE = re.compile(r"<img [^>]*>")
+_ALT, _SRC = (re.compile(rf'\b{name}="([^"]+)"') for name in ("alt", "src"))
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -47,7 +49,7 @@ def on_page_content(content: str, page: Any, **_: Any) -> str:
     content = _NAME.sub(lambda match: _link(match, match[1]), _FORMULA.sub(_formula, content))
     content = _ROW.sub(lambda match: _link(match, f"flowguide.{match[1]}"), content)
     content = _INTERVAL.sub(r'<span class="interval">\g<0></span>', content)
-    return _PICTURE.sub(r'<a href="\2">\g<0></a><span class="caption">\1</span>', content)
+    return _PICTURE.sub(_picture, content)
 
 
 def _help(match: re.Match[str]) -> str:
@@ -149,6 +151,20 @@ def _formula(match: re.Match[str]) -> str:
     kind = "block" if bracket == "[" else "inline"
     found = convert(html.unescape(latex), display=kind)
     return f'<{tag} class="formula-{kind}">{found}</{tag}>'
+
+
+def _picture(match: re.Match[str]) -> str:
+    alt, src = _ALT.search(match[0]), _SRC.search(match[0])
+    if src is None or src[1].startswith("data:"):
+        return match[0]
+    shown = f'<a href="{src[1]}">{match[0]}</a>' if alt else match[0]
+    if src[1].endswith(".svg"):
+        # Lazy: a browser does not ask for the one that it does not show.
+        lazy = re.sub("<img (?!.*loading=)", '<img loading="lazy" ', shown)
+        light = lazy.replace(" ", ' class="only-light" ', 1)
+        dark = lazy.replace(" ", ' class="only-dark" ', 1).replace(".svg", "-dark.svg")
+        shown = light + dark
+    return f'{shown}<span class="caption">{alt[1]}</span>' if alt else shown
 
 
 def _link(match: re.Match[str], name: str) -> str:

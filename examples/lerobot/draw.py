@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from flowguide.plot import add_title, finish_axes, new_figure
+from flowguide.plot import add_title, finish_axes, new_panels, save_picture
 from flowguide.results import compare, Comparison, read_episodes
 
 SEEN = {
@@ -29,7 +29,7 @@ class Settings:
     """What `--out` was."""
 
     out: Path = Path("docs/images")
-    """The folder of the picture, metaworld.png."""
+    """The folder of the picture, metaworld.svg and metaworld-dark.svg."""
 
 
 def rows_of(folder: Path) -> list[Comparison]:
@@ -42,9 +42,8 @@ def rows_of(folder: Path) -> list[Comparison]:
 
 def draw(panels: dict[str, list[Comparison]]) -> Any:
     """A matplotlib figure: a panel for each task and kind of critic, a row for each arm."""
-    figure = new_figure(7.2, 0.5 + 2.4 * -(-len(panels) // 2))
-    all_axes = figure.subplots(-(-len(panels) // 2), 2, squeeze=False, sharex=True).ravel()
-    for axes, (title, rows) in zip(all_axes, panels.items(), strict=False):
+    figure, all_axes = new_panels(len(panels), columns=1, height=1.9, sharex=True)
+    for axes, (title, rows) in zip(all_axes, panels.items(), strict=True):
         arms = [row for row in rows if row.difference is not None]
         for y, row in enumerate(arms):
             d: Any = row.difference
@@ -52,22 +51,18 @@ def draw(panels: dict[str, list[Comparison]]) -> Any:
             ends = np.array([[d.value - d.low], [d.high - d.value]])
             axes.errorbar(d.value, y, xerr=ends, fmt="o", markersize=4, capsize=2, color=color)
         axes.axvline(0, color="0.5", linewidth=1, linestyle="--")
-        axes.set_yticks(range(len(arms)), [row.condition.label for row in arms], fontsize=8)
+        axes.set_yticks(range(len(arms)), [row.condition.label for row in arms])
         axes.invert_yaxis()
-        axes.tick_params(labelbottom=True, labelsize=8)
         alone = next(row.success for row in rows if row.difference is None)
         assert alone is not None
-        axes.set_title(f"{title}\nunguided {alone.rate:.2f}", fontsize=9)
+        axes.set_title(f"{title}; unguided {alone.rate:.2f}", fontsize=9, loc="left")
         finish_axes(axes, is_rate=False)
-    for axes in all_axes[len(panels) :]:
-        axes.set_visible(False)
-    for axes in all_axes[max(len(panels) - 2, 0) : len(panels)]:
-        axes.set_xlabel("success above unguided")
+    all_axes[-1].set_xlabel("success above unguided")
     several = {row.episodes for rows in panels.values() for row in rows}
     add_title(
         figure,
         "Guided SmolVLAs on MetaWorld",
-        f"{min(several)} paired episodes for each point, 95% intervals over episode seeds",
+        f"{min(several)} paired episodes each, 95% intervals over episode seeds",
     )
     return figure
 
@@ -82,8 +77,8 @@ def main(settings: Settings) -> None:
             if file.parent.name == name:
                 panels[f"{file.parent.parent.name}, {seen}"] = rows_of(file.parent)
     settings.out.mkdir(parents=True, exist_ok=True)
-    draw(panels).savefig(settings.out / "metaworld.png")
-    print(f"Wrote {settings.out / 'metaworld.png'}.")
+    light, dark = save_picture(draw(panels), settings.out / "metaworld.svg")
+    print(f"Wrote {light} and {dark.name}.")
 
 
 if __name__ == "__main__":

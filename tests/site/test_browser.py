@@ -14,9 +14,22 @@ def test_a_page_loads(page, address, name, scheme):
     assert page.locator("h1").first.is_visible()
     used = page.locator("body").get_attribute("data-md-color-scheme")
     assert used == {"light": "default", "dark": "slate"}[scheme]
-    loaded = page.evaluate("[...document.images].map(i => i.complete && i.naturalWidth > 0)")
-    assert all(loaded)
-    assert loaded or name.startswith("api/")
+    pictures = page.locator("img:visible").all()
+    for picture in pictures:
+        picture.scroll_into_view_if_needed()
+        page.wait_for_load_state("networkidle")
+        assert picture.evaluate("async i => { await i.decode(); return i.naturalWidth }") > 0
+    assert pictures or name.startswith("api/")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_drawing_is_there_once_in_the_colours_of_the_scheme(page, address, scheme):
+    page.emulate_media(color_scheme=scheme)
+    for name, selector in (("inside.html", "a > img"), ("gallery.html", "img[src*=idea]")):
+        page.goto(f"{address}/{name}", wait_until="load")
+        shown = page.locator(f"{selector}[src$='.svg']:visible")
+        assert shown.count() == 1
+        assert shown.get_attribute("src").endswith("-dark.svg") == (scheme == "dark")
 
 
 def test_formulas_have_a_size(page, address):

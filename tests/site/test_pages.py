@@ -339,22 +339,31 @@ def test_every_picture_is_made_by_a_command_that_the_page_names(page):
     modules = re.findall(r"python -m (examples(?:\.\w+)+)", text)
     scripts += [f"{module.replace('.', '/')}.py" for module in modules]
     made = " ".join((ROOT / script).read_text() for script in scripts)
-    for picture in re.findall(r"!\[[^\]]*\]\((?:docs/)?images/(\w+)\.png\)", text):
-        assert (ROOT / "docs" / "images" / f"{picture}.png").exists()
+    for picture in re.findall(r"!\[[^\]]*\]\((?:docs/)?images/(\w+)\.(?:png|svg)\)", text):
         # A script has the name, or its beginning where a task's follows, in quotes; or is told it.
         stem = picture.rsplit("_", 1)[0]
-        is_by_script = re.search(rf'"(?:{picture}"|{picture}\.png"|{stem}_\{{)', made)
-        is_told = re.search(rf"--out \S*{picture}\.png", text)
+        is_by_script = re.search(rf'"(?:{picture}"|{picture}\.svg"|{stem}_\{{)', made)
+        is_told = re.search(rf"--out \S*{picture}\.svg", text)
         named = {"demo": "demo", "small": "sweep", "training": "train"}
         by_command = f"flowguide {named.get(picture.split('_')[0])}" in text
-        assert is_by_script or is_told or by_command, f"{page.name}: what makes {picture}.png?"
+        assert is_by_script or is_told or by_command, f"{page.name}: what makes {picture}?"
 
 
 def test_every_picture_is_on_a_page():
     shown = " ".join(page.read_text() for page in PAGES)
-    for picture in (ROOT / "docs" / "images").iterdir():
-        ways = (f"images/{picture.name})", f'src="images/{picture.name}"')
-        assert any(way in shown for way in ways), picture.name
+    pictures = {picture.name for picture in (ROOT / "docs" / "images").iterdir()}
+    drawings = {name for name in pictures if name.endswith(".svg")}
+    # The hook of the site shows the twin of each in the dark scheme.
+    dark = {name for name in drawings if name.endswith("-dark.svg")}
+    assert {name.replace(".svg", "-dark.svg") for name in drawings - dark} == dark
+    for name in pictures - dark:
+        ways = (f"images/{name})", f'src="images/{name}"')
+        assert any(way in shown for way in ways), name
+
+
+def test_pictures_are_small():
+    for picture in (ROOT / "docs" / "images").glob("*.svg"):
+        assert picture.stat().st_size < 300_000, picture.name
 
 
 def test_what_says_the_version_agrees():
