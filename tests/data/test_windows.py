@@ -157,12 +157,13 @@ def test_windows_equal_the_slow_version(seed, lengths, horizon, gamma):
 )
 def test_next_actions_are_those_that_follow(seed, lengths, horizon):
     dataset = make_dataset(seed, lengths)
+    masks = np.asarray(dataset.task[1])
     expected = [
         row
         for row in range(len(dataset))
         if not dataset.ends[row : row + horizon].any()
         and (
-            not np.asarray(dataset.masks[row : row + horizon]).all()
+            not masks[row : row + horizon].all()
             or (
                 row + 2 * horizon < len(dataset) and not dataset.ends[row : row + 2 * horizon].any()
             )
@@ -179,6 +180,7 @@ def test_next_actions_are_those_that_follow(seed, lengths, horizon):
     for i, start in enumerate(expected):
         if batch.discount[i] > 0:
             following = dataset.actions[start + horizon : start + 2 * horizon]
+            assert batch.next_action is not None
             np.testing.assert_array_equal(batch.next_action[i], following)
     with too_short(lengths, horizon):
         plain = Windows(dataset, horizon)
