@@ -76,8 +76,8 @@ def draw_compute(axes: Any, costs: Costs, styles: Styles, shown: Sequence[str] =
     """Draws numbers against costs, in forward passes of one network.
 
     All weights of a curve cost the same, and up to 8 of them stand beside their points. The one
-    with the highest number has its interval, and its name and cost are in the legend: where it was chosen in these
-    very episodes, its success is optimistic. The others are small dots.
+    with the highest number has its interval, and its name and cost are in the legend: where it was
+    chosen in these very episodes, its success is optimistic. The others are small dots.
 
     **Arguments:**
 
