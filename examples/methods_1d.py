@@ -71,7 +71,7 @@ def guidances(weight: float) -> dict[str, Any]:
     """Each method of `flowguide.guide`, as it is shown."""
     gradients = (
         *("ood", "qgf", "qgf_regularised", "qgf_jacobian", "qgf_orthogonal"),
-        *("posterior", "ode", "bptt"),
+        *("posterior", "qpilots", "ode", "bptt"),
     )
     found: dict[str, Any] = {name: getattr(flowguide, name)(weight) for name in gradients}
     return {
