@@ -15,7 +15,9 @@ _PIXELS = 144
 # around it. Matplotlib's own font, which lines and legends leave room for, is wider than all of
 # these.
 _FONTS = "-apple-system, BlinkMacSystemFont, 'Segoe UI', Helvetica, Arial, sans-serif"
-_FAMILY = re.compile(r"(?<=font-family: )'DejaVu Sans'[^;\"]*")
+_FAMILY = re.compile(r"; font-family: 'DejaVu Sans'[^;\"]*")
+# What says nothing: turns by nothing, and white space between elements.
+_NOTHING = re.compile(r' transform="rotate\(-0 [^)]*\)"|(?<=\n) +')
 _SIZE = re.compile(r'width="[\d.]+pt" height="[\d.]+pt"')
 _NUMBER = re.compile(r"\d+\.\d+")
 _GAP = re.compile(r"\s*\b([MLQCz])\s+")
@@ -62,8 +64,9 @@ def _drawing(figure: Any) -> str:
         metadata = {"Date": None, "Creator": None}
         figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     width, height = (round(_PIXELS * inches) for inches in figure.get_size_inches())
-    drawing = _SIZE.sub(f'width="{width}" height="{height}"', buffer.getvalue(), count=1)
-    drawing = _FAMILY.sub(_FONTS, drawing)
+    head = f'style="font-family: {_FONTS}" width="{width}" height="{height}"'
+    drawing = _SIZE.sub(head, buffer.getvalue(), count=1)
+    drawing = _NOTHING.sub("", _FAMILY.sub("", drawing))
     return _PLACES.sub(lambda match: _GAP.sub(r"\1", _NUMBER.sub(_short, match[0])), drawing)
 
 
