@@ -250,8 +250,9 @@ def _gradient_name(
 
 
 def _kind(guidance: GradientGuidance) -> tuple[Any, ...]:
-    conditioned = getattr(guidance.estimate, "noise_conditioned", False)
-    return type(guidance.estimate), type(guidance.jacobian), guidance.mean_of_members, conditioned
+    estimate = guidance.estimate
+    options = (getattr(estimate, each, False) for each in ("noise_conditioned", "straight_through"))
+    return type(estimate), type(guidance.jacobian), guidance.mean_of_members, *options
 
 
 def _same(a: Any, b: Any) -> bool:

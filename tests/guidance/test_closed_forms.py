@@ -93,9 +93,12 @@ def test_equals_brute_force_through_a_python_loop(method, seed, weight, size):
             action = action + policy.velocity(j / num_steps, action, o) / num_steps
         return policy.clip(action)
 
-    def one_step(i, action):
+    def unclipped(i, action):
         t = i / num_steps
-        return policy.clip(action + (1 - t) * policy.velocity(t, action, o))
+        return action + (1 - t) * policy.velocity(t, action, o)
+
+    def one_step(i, action):
+        return policy.clip(unclipped(i, action))
 
     def renoised(i, action):
         t, noises = i / num_steps, jr.normal(jr.key(0), (4, size))
@@ -108,6 +111,9 @@ def test_equals_brute_force_through_a_python_loop(method, seed, weight, size):
         "ood": lambda i, a: jax.grad(value)(a),
         "qgf": lambda i, a: jax.grad(value)(one_step(i, a)),
         "qgf_jacobian": lambda i, a: jax.grad(lambda a: value(one_step(i, a)))(a),
+        "qpilots": lambda i, a: jax.vjp(functools.partial(unclipped, i), a)[1](
+            jax.grad(value)(one_step(i, a))
+        )[0],
         "ode": lambda i, a: jax.grad(value)(rollout(i, a)),
         "bptt": lambda i, a: jax.grad(lambda a: value(rollout(i, a)))(a),
         "qgf_regularised": lambda i, a: 0.5 * (terms["qgf"](i, a) + terms["qgf_jacobian"](i, a)),

@@ -59,7 +59,8 @@ def test_here_it_is_kappa_times_the_unit_of_a_few_actions_here(key):
         np.testing.assert_allclose(guided.from_noise(noise, o), expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", GRADIENT)
+# QPILOTS has a default of its own, which does not follow the critic's scale either.
+@pytest.mark.parametrize("name", [name for name in GRADIENT if name != "qpilots"])
 def test_the_default_is_kappa_here(name):
     weight = fg.CATALOGUE[name].make().weight
     assert isinstance(weight, fg.Kappa) and weight.observations is None
