@@ -45,7 +45,10 @@ def guidances(settings: Settings, observations: Any) -> dict[str, Any]:
     """Each combination by what it is made of."""
     weights = {
         **{f"kappa {kappa:g}": flowguide.Kappa(kappa, observations) for kappa in settings.kappas},
-        **{f"share {alpha:g}": flowguide.Relative(alpha, True) for alpha in settings.alphas},
+        **{
+            f"share {alpha:g}": flowguide.Relative(alpha, skip_first=True)
+            for alpha in settings.alphas
+        },
     }
     found = {}
     for estimate, jacobian, schedule, weight in itertools.product(

@@ -5,12 +5,14 @@ XLA's own `cost_analysis` counts the body of a loop once, however often it runs,
 is run equation by equation: a loop counts as often as it turned, and of a condition what was taken.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.extend
+import jax.extend.core.primitives
 
 # A program in a program, which is run as a part of it.
 _CALLS = {
@@ -18,14 +20,17 @@ _CALLS = {
     *("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"),
 }
 
-# What is in there, no program says; an answer without it would be too low.
+# JAX's own that are more than work on each entry; an answer without them would be too low.
 _OPAQUE = {
-    *("pure_callback", "io_callback", "ffi_call", "custom_call", "noinline"),
-    *("pallas_call", "tpu_custom_call", "triton_kernel_call", "mosaic_gpu", "custom_linear_solve"),
-    *("shard_map", "xla_pmap", "ragged_dot", "ragged_dot_general", "scaled_dot", "scaled_matmul"),
-    *("fft", "cholesky", "cholesky_update", "triangular_solve", "tridiagonal_solve", "lu"),
-    *("lu_pivots_to_permutation", "qr", "geqrf", "geqp3", "householder_product", "tridiagonal"),
-    *("eig", "eigh", "hessenberg", "schur", "linear_solve"),
+    *("custom_linear_solve", "ragged_dot_general", "fft", "cholesky", "triangular_solve"),
+    *("tridiagonal_solve", "lu", "qr", "householder_product", "tridiagonal", "eig", "eigh"),
+    *("hessenberg", "schur"),
+}
+
+# Equinox's, which say something to JAX and compute nothing but a choice.
+_OF_EQUINOX = {
+    *("maybe_set", "select_if_vmap", "unvmap_any", "unvmap_all", "unvmap_max"),
+    *("nonbatchable", "nontraceable", "nondifferentiable", "nondifferentiable_backward"),
 }
 
 
@@ -88,7 +93,7 @@ class _Tally:
         if name in _CALLS and inner:
             # Of a custom derivative, the others are its rules.
             return self._call(inner[0], inputs)
-        if name in _OPAQUE or any(_has_work(each) for each in inner):
+        if name not in _countable() or any(_has_work(each) for each in inner):
             raise ValueError(
                 f"Cannot count the floating-point operations of {name!r}: callbacks (such "
                 "as a PyTorch network's), kernels and matrix decompositions do not say what they "
@@ -159,6 +164,15 @@ class _Tally:
         return [*carry, *(jax.numpy.stack(each) for each in zip(*found, strict=True))]
 
 
+@functools.cache
+def _countable() -> set[str]:
+    """Primitives of which it is known that only `_flops_of` has anything to count: others may be
+    kernels or callbacks of any library."""
+    modules = jax.extend.core.primitives, jax.lax
+    public = {x.name for m in modules for x in vars(m).values() if hasattr(x, "multiple_results")}
+    return public - _OPAQUE | _OF_EQUINOX
+
+
 def _key(equation: Any, inputs: Sequence[Any]) -> Any:
     """What two equations with one result have in common; None where that is not known."""
     if equation.effects:
@@ -189,7 +203,8 @@ def _programs(value: Any) -> list[Any]:
 def _has_work(program: Any) -> bool:
     """Whether there is anything to count in it: most are the sum or the maximum of a reduction."""
     return any(
-        equation.primitive.name in {*_CALLS, *_OPAQUE, "while", "scan", "cond"}
+        equation.primitive.name in {*_CALLS, "while", "scan", "cond"}
+        or equation.primitive.name not in _countable()
         or bool(_flops_of(equation))
         for equation in getattr(program, "jaxpr", program).eqns
     )

@@ -94,8 +94,8 @@ class Demo:
     Collects a small cube-single-play-v0 dataset, trains a flow policy and a critic, and plays
     paired episodes: unguided, with qgf and ood at the default weight, half and twice of it, best of
     n, and both. Prints a table; writes results.jsonl, success.png, a video where it can render, the
-    data and the training run. Run again, it reuses what is finished. About 5 minutes on two cores;
-    no network is needed.
+    data and the training run. Run again, it reuses what is finished. Five to seven minutes on two
+    cores; no network is needed.
     """
 
     out: Path

@@ -55,6 +55,7 @@ def make_jobs(plan: Plan, out: Path) -> list[Job]:
     for task in plan.tasks:
         groups.setdefault(dataset_name(task), []).append(task)
     jobs: dict[str, Job] = {}
+    datasets: dict[str, Job] = {}
     policies: dict[str, Job] = {}
     critics: dict[tuple[str, str], list[Job]] = {}
     played: list[Job] = []
@@ -69,9 +70,13 @@ def make_jobs(plan: Plan, out: Path) -> list[Job]:
         settings = training.policy_settings(tasks)
         dataset, needs = dataset_name(settings.task), []
         if missing := _missing(plan, out, settings):
-            # A training with a folder of its own has a dataset of its own.
+            # A training with a folder of its own has a dataset of its own, which others share that
+            # name the same folder.
             own = f"{training.name}." if "dataset_dir" in training.options else ""
-            needs = [add(missing.pop("kind"), own + dataset, missing)]
+            place = json.dumps(missing, sort_keys=True)
+            if place not in datasets:
+                datasets[place] = add(missing.pop("kind"), own + dataset, missing)
+            needs = [datasets[place]]
         folder = f"policies/{dataset}/{training.name}/seed_{seed}"
         # Trainings that differ in their critics alone have one policy, that of the first.
         same = _without_watching(_run(plan, settings, seed, folder)["settings"])

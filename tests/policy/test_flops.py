@@ -5,6 +5,7 @@ from typing import Any
 
 import diffrax
 import jax
+import jax.extend
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -194,7 +195,11 @@ def test_what_cannot_be_counted_says_so(key):
     policy = fg.FlowPolicy(outside, (SIZE,))
     with pytest.raises(ValueError, match=r"of 'pure_callback'.*policy\.cost\(\) counts calls"):
         policy.flops(observation(key))
+    kernel = jax.extend.core.Primitive("somebodys_kernel")
+    kernel.def_impl(lambda x: x)
+    kernel.def_abstract_eval(lambda x: x)
     for function, name in (
+        (lambda x: kernel.bind(x), "somebodys_kernel"),
         (jnp.linalg.cholesky, "cholesky"),
         (lambda x: jnp.fft.fft(x), "fft"),
         (lambda x: jnp.linalg.solve(x, x), "lu"),

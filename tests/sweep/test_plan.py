@@ -187,6 +187,14 @@ def test_settings_of_all_trainings_give_way_to_those_of_one(tmp_path: Path):
     assert [each.name for each in read_plan("critics").trainings][:2] == ["iql", "mean"]
 
 
+def test_a_folder_of_data_that_trainings_share_is_filled_once(tmp_path: Path):
+    shared = '[settings]\ndataset_dir = "sets"\n'
+    plan = read_plan(write(tmp_path, PLAN.replace("[train.a]", shared + "[train.a]")))
+    jobs = make_jobs(plan, tmp_path / "out")
+    assert kinds(jobs)["collect"] == 1 and jobs[0].arguments["folder"] == str(tmp_path / "sets")
+    assert all(job.needs == (jobs[0].name,) for job in jobs if job.kind == "policy")
+
+
 def test_data_that_are_there_are_not_collected(tmp_path: Path):
     out = tmp_path / "out"
     (out / "data").mkdir(parents=True)

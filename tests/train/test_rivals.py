@@ -66,7 +66,9 @@ def test_edp_adds_the_critics_gradient_one_step_ahead(key, windows):
     cloned = fields(lambda t, a, o: mixture(t, a[0], o)[None], points, times)
     slope = np.asarray(SLOPE)
     term = np.asarray(1 - times)[:, None, None, None] * 2 * slope / (2 * weight * OFFSET)
-    np.testing.assert_allclose(fields(field, points, times), cloned + term, atol=0.25)
+    # A network of this size is up to 0.1 from the best field after so many updates, and from the
+    # cloned one too where the critic is flat.
+    np.testing.assert_allclose(fields(field, points, times), cloned + term, atol=0.15)
     # The term is what it is about: without it, most points would be outside.
     assert np.abs(term).max() > 0.5
 
@@ -83,6 +85,7 @@ def test_fql_moves_the_teachers_action_along_the_gradient(key, windows):
         noise = jr.normal(key, (64, 1, 2))
         found = jax.vmap(student.from_noise, (0, None))(noise, STATE)
         taught = jax.vmap(teacher.from_noise, (0, None))(noise, STATE)
+        # The network's own error; the step is 0.6 and 0.3 long.
         np.testing.assert_allclose(found, np.asarray(taught) + step, atol=0.15)
         # A policy like any other: guidance goes on top.
         guided = fg.guide(student, asked, "qgf", weight=0.1)
