@@ -2,11 +2,11 @@
 
 Formulas become MathML, which browsers draw by themselves. Names such as `flowguide.qgf`, and those
 of methods at the beginning of a table's row, become links to the reference, and files of docs/ to
-their pages. A picture opens in full size, below it stands what it shows, and a drawing has a twin
-in the dark scheme. A number and its interval stay in one line. `{help: train}` becomes what
-`flowguide train --help` prints; `{methods}` the table of `flowguide.CATALOGUE`, and `{methods:
-gradient}` the reference of one of its families; `{notebook: tutorial}` the notebook of that name,
-with what it printed.
+their pages. A picture takes its room before it is loaded and opens in full size, below it stands
+what it shows, and a drawing has a twin in the dark scheme. A number and its interval stay in one
+line. `{help: train}` becomes what `flowguide train --help` prints; `{methods}` the table of
+`flowguide.CATALOGUE`, and `{methods: gradient}` the reference of one of its families; `{notebook:
+tutorial}` the notebook of that name, with what it printed.
 """
 
 import base64
@@ -21,6 +21,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 from latex2mathml.converter import convert
 
 DOCS = Path(__file__).parents[1]
@@ -35,6 +36,7 @@ _FILE = re.compile(r"<code>docs/(\w+)\.md</code>")
 _ROW = re.compile(r"(?<=<tr>\n<td>)<code>(\w+)</code>")
 _INTERVAL = re.compile(r"[+-]?\d+\.\d+ \[[^\[\]<>]*\d, [^\[\]<>]*\d\]")
 _PICTURE = re.compile(r"<img [^>]*>")
+_SIZE = re.compile(r'<svg [^>]*width="(\d+)" height="(\d+)"')
 _ALT, _SRC = (re.compile(rf'\b{name}="([^"]+)"') for name in ("alt", "src"))
 
 
@@ -157,7 +159,8 @@ def _picture(match: re.Match[str]) -> str:
     alt, src = _ALT.search(match[0]), _SRC.search(match[0])
     if src is None or src[1].startswith("data:"):
         return match[0]
-    shown = f'<a href="{src[1]}">{match[0]}</a>' if alt else match[0]
+    picture = match[0] if " width=" in match[0] else match[0].replace(" ", _size(src[1]), 1)
+    shown = f'<a href="{src[1]}">{picture}</a>' if alt else picture
     if src[1].endswith(".svg"):
         # Lazy: a browser does not ask for the one that it does not show.
         lazy = re.sub("<img (?!.*loading=)", '<img loading="lazy" ', shown)
@@ -165,6 +168,19 @@ def _picture(match: re.Match[str]) -> str:
         dark = lazy.replace(" ", ' class="only-dark" ', 1).replace(".svg", "-dark.svg")
         shown = light + dark
     return f'{shown}<span class="caption">{alt[1]}</span>' if alt else shown
+
+
+@functools.cache
+def _size(src: str) -> str:
+    """Attributes with which a picture takes its room before it is loaded."""
+    file = DOCS / "images" / Path(src).name
+    if file.suffix == ".svg":
+        found = _SIZE.search(file.read_text())
+        assert found, file
+        width, height = found.groups()
+    else:
+        width, height = PIL.Image.open(file).size
+    return f' width="{width}" height="{height}" '
 
 
 def _link(match: re.Match[str], name: str) -> str:

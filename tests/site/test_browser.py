@@ -32,6 +32,13 @@ def test_a_drawing_is_there_once_in_the_colours_of_the_scheme(page, address, sch
         assert shown.get_attribute("src").endswith("-dark.svg") == (scheme == "dark")
 
 
+def test_a_picture_has_its_room_before_it_is_loaded(page, address):
+    page.route("**/*.svg", lambda route: None)
+    page.goto(f"{address}/inside.html", wait_until="load")
+    box = page.locator(".only-light img").bounding_box()
+    assert box["height"] > box["width"] > 300
+
+
 def test_formulas_have_a_size(page, address):
     page.goto(f"{address}/methods.html")
     assert page.locator("math").first.bounding_box()["width"] > 5
