@@ -38,20 +38,23 @@ def best_of_series(rows: Sequence[Comparison]) -> list[Comparison]:
     return [max(several, key=merit) for several in series.values()]
 
 
-def between(episodes: Sequence[Episode], conditions: Sequence[Condition]) -> list[Between]:
+def between(
+    episodes: Sequence[Episode], conditions: Sequence[Condition], *, over_tasks: bool = False
+) -> list[Between]:
     """Every pair of the conditions, paired by episode as in `compare`; the better one first.
 
     **Arguments:**
 
-    - `episodes`: as in `compare`.
+    - `episodes`, `over_tasks`: as in `compare`.
     - `conditions`: which are compared; others among the episodes are ignored.
     """
     kept = [episode for episode in episodes if episode.condition in set(conditions)]
-    rows = {row.condition: row for row in compare(kept)}
+    rows = {row.condition: row for row in compare(kept, over_tasks=over_tasks)}
     order = sorted((c for c in conditions if c in rows), key=lambda c: merit(rows[c]), reverse=True)
     # By the second: one bootstrap for all that are compared with it.
     of_second = {
-        second: {row.condition: row for row in compare(kept, second)} for second in order[1:]
+        second: {row.condition: row for row in compare(kept, second, over_tasks=over_tasks)}
+        for second in order[1:]
     }
     return [
         Between(of_second[second][first], second)

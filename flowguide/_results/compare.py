@@ -92,12 +92,15 @@ class Comparisons(list[Comparison]):
         return str(row.condition), *texts, spent
 
 
-def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> Comparisons:
+def compare(
+    episodes: Sequence[Episode], baseline: Condition | None = None, *, over_tasks: bool = False
+) -> Comparisons:
     """Compares the conditions of one task with a baseline, paired by episode.
 
-    Two episodes are a pair if they share the training seed and the episode seed. The intervals are
-    of a bootstrap over *episode seeds*: every training seed meets the same ones, so what it meets
-    there is not independent, and an episode seed is drawn with the episodes of all training seeds.
+    Two episodes are a pair if they share the task, the training seed and the episode seed. The
+    intervals are of a bootstrap over *episode seeds*: every training seed meets the same ones, so
+    what it meets there is not independent, and an episode seed of a task is drawn with the episodes
+    of all training seeds.
     They cover which episodes were played, given these training seeds; another training seed may
     differ by more. Their spread is in `flowguide.results.interquartile_mean`.
 
@@ -106,8 +109,10 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> C
 
     **Arguments:**
 
-    - `episodes`: of one task and one way of training, each once.
+    - `episodes`: of one task, unless `over_tasks`, and one way of training, each once.
     - `baseline`: what to compare with, by default the unguided policy.
+    - `over_tasks`: takes the episodes of several tasks as one, for these tasks and training seeds
+        with other episodes.
 
     **Returns:**
 
@@ -132,7 +137,7 @@ def compare(episodes: Sequence[Episode], baseline: Condition | None = None) -> C
         }
         ```
     """
-    kinds = {(episode.task, episode.training) for episode in episodes}
+    kinds = {("" if over_tasks else episode.task, episode.training) for episode in episodes}
     if len(kinds) > 1:
         raise ValueError(
             f"Episodes of one task and one training are compared, got {sorted(kinds)}."
@@ -207,12 +212,13 @@ def _common(values: Iterable[Any]) -> Any:
 class _Grid:
     """The episodes as arrays `(conditions, units)`; NaN for what was not played or not reported.
 
-    A unit is an episode seed and a training seed. Those of one episode seed lie side by side.
+    A unit is a task, an episode seed and a training seed. Those of one episode seed of a task lie
+    side by side.
     """
 
     def __init__(self, episodes: Sequence[Episode]):
         self.conditions = sorted({episode.condition for episode in episodes})
-        self.units = sorted({(episode.episode_seed, episode.train_seed) for episode in episodes})
+        self.units = sorted({(e.task, e.episode_seed, e.train_seed) for e in episodes})
         rows = {condition: i for i, condition in enumerate(self.conditions)}
         columns = {unit: i for i, unit in enumerate(self.units)}
         shape = (len(rows), len(columns))
@@ -225,14 +231,15 @@ class _Grid:
             if episode.error is not None:
                 self.errors[episode.condition] += 1
                 continue
-            at = rows[episode.condition], columns[episode.episode_seed, episode.train_seed]
+            unit = episode.task, episode.episode_seed, episode.train_seed
+            at = rows[episode.condition], columns[unit]
             self.played[at] = True
             if episode.success is not None:
                 self.success[at] = episode.success
             if np.isfinite(episode.episode_return):
                 self.episode_return[at] = episode.episode_return
-        seeds = np.array([seed for seed, _ in self.units])
-        self._starts = np.flatnonzero(np.r_[True, seeds[1:] != seeds[:-1]]) if len(seeds) else []
+        drawn = [unit[:2] for unit in self.units]
+        self._starts = [i for i, unit in enumerate(drawn) if i == 0 or unit != drawn[i - 1]]
 
     def means(self, values: np.ndarray, *, made_up: float = 0.0) -> list[Estimate | None]:
         """The mean of each row with its interval; None where there is no interval."""
@@ -254,10 +261,10 @@ class _Grid:
         ]
 
     def train_seeds(self, played: np.ndarray) -> tuple[int, ...]:
-        return tuple(sorted({self.units[i][1] for i in np.flatnonzero(played)}))
+        return tuple(sorted({self.units[i][2] for i in np.flatnonzero(played)}))
 
     def by_seed(self, successes: np.ndarray) -> dict[int, Success]:
-        seeds = np.array([seed for _, seed in self.units])
+        seeds = np.array([seed for _, _, seed in self.units])
         known = ~np.isnan(successes)
         return {
             int(seed): success_of(

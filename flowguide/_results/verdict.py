@@ -28,7 +28,7 @@ def verdict(
 
     **Arguments:**
 
-    - `episodes`: of one task and one way of training.
+    - `episodes`: of one way of training; of several tasks they are taken together.
     - `rows`: of `compare`, with this baseline.
     - `baseline`: what they were compared with.
     - `is_chosen_elsewhere`: whether the weights were chosen on other episodes.
@@ -56,7 +56,9 @@ def verdict(
     if len(guided) > 1:
         what = "methods" if is_chosen_elsewhere else "conditions"
         parts.append(f"the best of {len(guided)} {what}, chosen on these episodes")
-    parts.append(seeds_text(len(best.train_seeds)))
+    tasks = len({episode.task for episode in episodes})
+    seeds = seeds_text(len(best.train_seeds))
+    parts.append(seeds if tasks == 1 else f"{tasks} tasks, {seeds}")
     return "; ".join(part for part in parts if part)
 
 
@@ -83,7 +85,8 @@ def _against_rival(
     if rival is None:
         return ""
     both = [e for e in episodes if e.condition in (best.condition, rival.condition)]
-    found = {row.condition: row for row in compare(both, rival.condition)}[best.condition]
+    rows = compare(both, rival.condition, over_tasks=True)
+    found = {row.condition: row for row in rows}[best.condition]
     if _difference(found) is None:
         return ""
     return f"against {rival.condition} {_changed(found)}, {judged(_difference(found))}"

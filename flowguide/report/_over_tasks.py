@@ -11,6 +11,7 @@ from .._results.statistics import Estimate
 from .._results.tables import change, judged
 from .._results.verdict import answer, ANSWERS, seeds_text
 from ._compared import Compared, MAX_BETWEEN
+from ._pooled import Pooled, pooled_of
 from ._read import Kind, TunedFolder
 
 SeedScores: TypeAlias = dict[str, dict[int, float]]
@@ -49,6 +50,7 @@ class Tasks:
     - `left_out`: how many others there are.
     - `baseline`: the name of what they are compared with.
     - `between`: the best of each method against each other and the baseline.
+    - `pooled`: their episodes taken as one; None where they have too little in common.
     - `verdict`: the answer, in a sentence.
     """
 
@@ -59,6 +61,7 @@ class Tasks:
     left_out: int
     baseline: str
     between: list["OverallBetween"]
+    pooled: Pooled | None
     verdict: str
 
     @property
@@ -109,9 +112,17 @@ def over_tasks(compared: Sequence[Compared], tuned: Sequence[TunedFolder]) -> li
         baselines = {name(each.baseline, each.group.task) for each in several}
         baseline = baselines.pop() if len(baselines) == 1 else ""
         overall, left_out = _overall(several, name, baseline)
-        pairs = _between(overall)
-        said = _verdict(several, overall, baseline) if overall else _each(several)
-        several_tasks.append(Tasks(training, kind, tasks, overall, left_out, baseline, pairs, said))
+        pooled = pooled_of(several, name, baseline=baseline)
+        if overall:
+            said = _verdict(several, overall, baseline)
+        else:
+            said = pooled.verdict if pooled else _each(several)
+        several_tasks.append(
+            Tasks(
+                *(training, kind, tasks, overall, left_out, baseline),
+                *(_between(overall), pooled, said),
+            )
+        )
     return several_tasks
 
 
@@ -208,10 +219,10 @@ def _verdict(several: Sequence[Compared], overall: Sequence[Overall], baseline: 
 
 
 def _each(several: Sequence[Compared]) -> str:
-    """Where runs are too few for intervals over them: on how many tasks which answer holds."""
+    """Where tasks have too little in common: on how many of them which answer holds."""
     answers = Counter(each.verdict.partition(":")[0] for each in several)
     counts = ", ".join(f"{name} on {answers[name]}" for name in ANSWERS if answers[name])
     return (
         f"{counts} of {len(several)} tasks, each with its best condition; no interval over tasks, "
-        "which needs two training seeds or more for each"
+        "which needs the baseline and one condition on each"
     )

@@ -4,8 +4,15 @@ from .._cost import CRITICS
 from .._results.conditions import Condition
 from .._results.tables import mark, number, Table
 from ._findings import Findings
+from ._over_tasks import Tasks
 from ._runs import runs_table
-from ._tables_between import between_table, tasks_between_table, tasks_table
+from ._tables_between import (
+    between_table,
+    pooled_between_table,
+    pooled_table,
+    tasks_between_table,
+    tasks_table,
+)
 from ._tables_task import task_table
 
 SHOWN_ERRORS = 500
@@ -32,10 +39,7 @@ def sections(findings: Findings, source: Table) -> list[Section]:
     """
     parts: list[Section] = []
     for each in findings.tasks:
-        parts.append(Section(("", each.training, each.kind), tasks_table(each)))
-        if each.between:
-            key = "", each.training, f"{each.kind} between"
-            parts.append(Section(key, tasks_between_table(each)))
+        parts += _over(each)
     tuned = {each.test.key: (each, validation) for each, validation in findings.tuned}
     for each in findings.compared:
         key = each.group.key
@@ -52,6 +56,21 @@ def sections(findings: Findings, source: Table) -> list[Section]:
     parts.append(Section(("", "", "source"), source))
     if findings.errors:
         parts.append(Section(("", "", "errors"), _errors_table(findings)))
+    return parts
+
+
+def _over(tasks: Tasks) -> list[Section]:
+    key, between = ("", tasks.training, tasks.kind), ("", tasks.training, f"{tasks.kind} between")
+    parts = []
+    if tasks.overall or not tasks.pooled:
+        parts.append(Section(key, tasks_table(tasks)))
+    if tasks.between:
+        parts.append(Section(between, tasks_between_table(tasks)))
+    if tasks.pooled:
+        # Pictures belong to the first of them.
+        keys = [(*each[:2], f"{each[2]} pooled") if parts else each for each in (key, between)]
+        tables = pooled_table(tasks, tasks.pooled), pooled_between_table(tasks, tasks.pooled)
+        parts += [Section(each, table) for each, table in zip(keys, tables, strict=True)]
     return parts
 
 

@@ -1,8 +1,13 @@
 """Tables over several tasks, and of methods against each other."""
 
-from .._results.tables import amount, change, judged, mark, number, rate, Table
+from collections.abc import Sequence
+
+from .._results.between import Between
+from .._results.compare import Comparison
+from .._results.tables import amount, change, judged, mark, number, rate, solved, Table
 from ._compared import Compared, heading
 from ._over_tasks import Tasks
+from ._pooled import Pooled
 from ._tables_task import conditions_text
 
 _CHANCE = (
@@ -14,8 +19,19 @@ _CHANCE = (
 def between_table(compared: Compared) -> Table:
     """The best of each method against each other, on the same episodes."""
     has_success = any(row.success for row in compared.rows)
+    title = f"Between methods: {compared.heading}"
+    return _pairs_table(title, compared.between, has_success, compared.group.kind)
+
+
+def pooled_between_table(tasks: Tasks, pooled: Pooled) -> Table:
+    """The best of each method against each other, on the same episodes of all tasks."""
+    title = f"Between methods, episode by episode: {_heading(tasks)}"
+    return _pairs_table(title, pooled.between, True, tasks.kind)
+
+
+def _pairs_table(title: str, pairs: Sequence[Between], has_success: bool, kind: str) -> Table:
     rows, marks = [], []
-    for each in compared.between:
+    for each in pairs:
         row = each.row
         difference = row.difference if has_success else row.return_difference
         text = change(difference) if has_success else amount(difference, "+")
@@ -27,12 +43,39 @@ def between_table(compared: Compared) -> Table:
         "Each method with its best weight, paired by episode, with 95% bootstrap intervals over "
         f"episode seeds. {_CHANCE}"
     ]
-    if compared.group.kind == "played":
+    if kind == "played":
         notes.append("These weights are the best in these very episodes, so a little too good.")
     columns = ["condition", "against", "difference" if has_success else "difference of returns"]
     columns += ["which is", "pairs", *(["gained", "lost"] if has_success else [])]
+    return Table(title, tuple(columns), rows, tuple(marks), tuple(notes))
+
+
+def pooled_table(tasks: Tasks, pooled: Pooled) -> Table:
+    """The conditions over all tasks, episode by episode, and in each domain."""
+
+    def cells(i: int, row: Comparison) -> tuple[str, ...]:
+        domains = [solved(rows[i].success) for rows in pooled.domains.values()]
+        pairs = number(row.pairs if row.condition != pooled.baseline else None)
+        return (
+            *(str(row.condition), number(None if row.cost is None else row.cost.forwards())),
+            *(*domains, solved(row.success), rate(row.success), change(row.difference)),
+            *(pairs, number(row.gained), number(row.lost)),
+        )
+
     return Table(
-        f"Between methods: {compared.heading}", tuple(columns), rows, tuple(marks), tuple(notes)
+        f"Episode by episode: {_heading(tasks)}",
+        (
+            *("condition", "cost of an action", *pooled.domains, "solved", "success"),
+            *(f"difference to {pooled.baseline}", "pairs", "gained", "lost"),
+        ),
+        [cells(i, row) for i, row in enumerate(pooled.rows)],
+        tuple(mark(row.difference) for row in pooled.rows),
+        (
+            f"{pooled.verdict}.",
+            "All episodes of all tasks, paired by task, training seed and episode seed. The 95% "
+            "intervals of differences are of a bootstrap over the episode seeds of every task: for "
+            "these tasks and training seeds with other episodes.",
+        ),
     )
 
 
@@ -49,9 +92,8 @@ def tasks_between_table(tasks: Tasks) -> Table:
         )
         for each in tasks.between
     ]
-    name = heading(tasks.name[:1].lower() + tasks.name[1:], tasks.training, tasks.kind)
     return Table(
-        f"Between methods {name}",
+        f"Between methods {_heading(tasks)}",
         (
             *("condition", "against", "probability of improvement", "difference"),
             *("which is", "runs of each"),
@@ -65,6 +107,10 @@ def tasks_between_table(tasks: Tasks) -> Table:
             f"training seeds within each task. {_CHANCE}",
         ),
     )
+
+
+def _heading(tasks: Tasks) -> str:
+    return heading(tasks.name[:1].lower() + tasks.name[1:], tasks.training, tasks.kind)
 
 
 def tasks_table(tasks: Tasks) -> Table:

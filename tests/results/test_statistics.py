@@ -139,6 +139,21 @@ def test_one_task_at_a_time():
         compare([*episodes, *other])
 
 
+def test_tasks_taken_together_are_paired_task_by_task():
+    episodes = some_episodes({Condition(): 0.5, QGF: 0.7})
+    other = some_episodes({Condition(): 0.2, QGF: 0.1})
+    other = [dataclasses.replace(episode, task="other") for episode in other]
+    row = {r.condition: r for r in compare([*episodes, *other], over_tasks=True)}[QGF]
+    each = [{r.condition: r for r in compare(task)}[QGF] for task in (episodes, other)]
+    for name in ("episodes", "pairs", "gained", "lost"):
+        assert getattr(row, name) == sum(getattr(found, name) for found in each)
+    assert row.difference.value == pytest.approx(0.05)
+    # As episodes of other seeds would be: 40 of them, each on its own.
+    moved = [dataclasses.replace(e, task="task", episode_seed=e.episode_seed + 99) for e in other]
+    task = [dataclasses.replace(e, task="task") for e in episodes]
+    assert compare([*task, *moved])[1].difference == row.difference
+
+
 def test_the_order_of_the_lines_does_not_matter():
     episodes = [
         dataclasses.replace(episode, train_seed=seed, episode_return=float(seed * i % 11))
