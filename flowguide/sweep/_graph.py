@@ -9,6 +9,7 @@ from .._run_folder import RunFolder
 from ..ogbench import check_collectable, dataset_name, DEFAULT_DATASET_DIR, is_goal_conditioned
 from ..runs import Settings, WATCHING
 from ._plan import Evaluation, Plan, Playing, Tuning
+from ._training import Training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ def make_jobs(plan: Plan, out: Path) -> list[Job]:
     jobs: dict[str, Job] = {}
     datasets: dict[str, Job] = {}
     policies: dict[str, Job] = {}
-    critics: dict[tuple[str, str], list[Job]] = {}
+    trained: dict[tuple[str, str], dict[int, Job]] = {}
     played: list[Job] = []
 
     def add(kind: str, name: str, arguments: dict[str, Any], needs: Sequence[Job] = ()) -> Job:
@@ -66,7 +67,9 @@ def make_jobs(plan: Plan, out: Path) -> list[Job]:
         job = Job(full, kind, call, arguments, names, tolerant=kind == "report")
         return jobs.setdefault(full, job)
 
-    for seed, training, tasks in itertools.product(plan.seeds, plan.trainings, groups.values()):
+    def policy_of(seed: int, training: Training, tasks: Sequence[str]) -> Job:
+        """That of their dataset; trainings that differ in their critics alone have one, that of the
+        first."""
         settings = training.policy_settings(tasks)
         dataset, needs = dataset_name(settings.task), []
         if missing := _missing(plan, out, settings):
@@ -78,27 +81,37 @@ def make_jobs(plan: Plan, out: Path) -> list[Job]:
                 datasets[place] = add(missing.pop("kind"), own + dataset, missing)
             needs = [datasets[place]]
         folder = f"policies/{dataset}/{training.name}/seed_{seed}"
-        # Trainings that differ in their critics alone have one policy, that of the first.
         same = _without_watching(_run(plan, settings, seed, folder)["settings"])
         if same not in policies:
-            trained = _trained_under(out / folder, settings.task)
-            arguments = _run(plan, dataclasses.replace(settings, task=trained), seed, folder)
+            trained_under = _trained_under(out / folder, settings.task)
+            settings = dataclasses.replace(settings, task=trained_under)
             name = f"{training.name}.{dataset}.seed_{seed}"
-            policies[same] = add("policy", name, arguments, needs)
-        policy = policies[same]
-        frozen = Path(policy.arguments["folder"])
+            policies[same] = add("policy", name, _run(plan, settings, seed, folder), needs)
+        return policies[same]
+
+    # Those that others learn from come first.
+    trainings = sorted(plan.trainings, key=lambda training: training.source is not None)
+    for seed, training, tasks in itertools.product(plan.seeds, trainings, groups.values()):
         for task in tasks:
             name = f"{training.name}.{task}.seed_{seed}"
-            settings = dataclasses.replace(training.critic_settings(task), frozen=frozen)
             run = f"critics/{task}/{training.name}/seed_{seed}"
-            critic = add("critic", name, _run(plan, settings, seed, run), [policy])
-            critics.setdefault((training.name, task), []).append(critic)
+            if training.source is None:
+                source = policy_of(seed, training, tasks)
+                kind, settings = "critic", training.critic_settings(task)
+            else:
+                source = trained[training.source, task][seed]
+                kind, settings = "learner", training.learner_settings(task)
+                run = f"learners/{task}/{training.name}/seed_{seed}"
+            settings = dataclasses.replace(settings, frozen=Path(source.arguments["folder"]))
+            job = add(kind, name, _run(plan, settings, seed, run), [source])
+            trained.setdefault((training.name, task), {})[seed] = job
             if plan.evaluation:
                 file = f"evaluations/{task}/{training.name}/seed_{seed}.jsonl"
-                arguments = _play(plan.evaluation, training.name, [critic]) | {"file": file}
-                played.append(add("evaluate", name, arguments, [critic]))
+                arguments = _play(plan.evaluation, training.name, [job]) | {"file": file}
+                played.append(add("evaluate", name, arguments, [job]))
     if plan.tuning:
-        for (name, task), found in critics.items():
+        for (name, task), by_seed in trained.items():
+            found = list(by_seed.values())
             arguments = _play(plan.tuning, name, found) | {"folder": f"tuned/{task}/{name}"}
             played.append(add("tune", f"{name}.{task}", arguments, found))
     if played:

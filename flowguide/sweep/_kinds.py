@@ -37,6 +37,10 @@ def critic(out: Path, arguments: Arguments, cpus: int) -> None:
     policy(out, arguments, cpus)
 
 
+def learner(out: Path, arguments: Arguments, cpus: int) -> None:
+    policy(out, arguments, cpus)
+
+
 def evaluate(out: Path, arguments: Arguments, cpus: int) -> None:
     from ..evaluate import evaluate_runs
 

@@ -12,11 +12,11 @@ from .._near import did_you_mean
 from .._random import as_seed
 from ..ogbench import check_name, dataset_name, is_goal_conditioned
 from ..results import Condition
-from ._tables import check_keys, from_table
+from ._tables import check_keys, convert, from_table
 from ._training import Training
 
 # The kinds of jobs, in the order of the graph.
-KINDS = ("collect", "download", "policy", "critic", "evaluate", "tune", "report")
+KINDS = ("collect", "download", "policy", "critic", "learner", "evaluate", "tune", "report")
 # A job goes back into SLURM's queue two minutes before its time is over.
 _LEAST = {"gpus": 0, "cpus": 1, "time": 5, "timeouts": 0}
 _COUNTS = "episodes validation_episodes test_episodes replan max_episode_steps num_envs".split()
@@ -170,7 +170,8 @@ def read_plan(plan: str | os.PathLike) -> Plan:
 
 def _parse(table: dict[str, Any], folder: Path) -> Plan:
     names = ("tasks", "seeds", "collect", "dataset_dir")
-    check_keys(table, [*names, "settings", "train", "evaluate", "tune", "slurm"], "the plan")
+    parts = ("settings", "train", "learn", "evaluate", "tune", "slurm")
+    check_keys(table, [*names, *parts], "the plan")
     plan = from_table(Plan, {key: table[key] for key in names if key in table}, "the plan")
     _check_tasks(plan.tasks)
     for seed in plan.seeds:
@@ -203,30 +204,52 @@ def _check_tasks(tasks: Sequence[str]) -> None:
 
 
 def _trainings(plan: Any, tasks: Sequence[str], folder: Path) -> tuple[Training, ...]:
-    table, shared = plan.get("train", {}), plan.get("settings", {})
-    check_keys(table, table, "[train]")
-    check_keys(shared, shared, "[settings]")
-    if not table:
+    """`[train.NAME]`, and after them `[learn.NAME]`."""
+    if not plan.get("train"):
         raise ValueError(
             "The plan has no training settings: expected a table such as [train.small]."
         )
-    trainings = []
-    for name, options in table.items():
-        where = f"[train.{name}]"
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            raise ValueError(f"{where} must be named with letters, digits, - and _ alone.")
-        check_keys(options, options, where)
-        options = {**shared, **options}
-        differing = options.pop("tasks", {})
-        check_keys(differing, [*tasks, *map(dataset_name, tasks)], f"[train.{name}.tasks]")
-        for each in (options, *differing.values()):
-            if isinstance(each, dict) and isinstance(each.get("dataset_dir"), str):
-                each["dataset_dir"] = str(folder / Path(each["dataset_dir"]).expanduser())
-        training = Training(name, options, differing)
-        for dataset in dict.fromkeys(map(dataset_name, tasks)):
-            training.policy_settings([t for t in tasks if dataset_name(t) == dataset])
-        trainings.append(training)
-    return tuple(trainings)
+    trainings: dict[str, Training] = {}
+    for kind in ("train", "learn"):
+        check_keys(plan.get(kind, {}), plan.get(kind, {}), f"[{kind}]")
+        for name in plan.get(kind, {}):
+            if name in trainings:
+                raise ValueError(f"[train.{name}] and [learn.{name}]: expected different names.")
+            trainings[name] = _training(plan, kind, name, tasks, folder)
+    for training in trainings.values():
+        source = training.source
+        if source is None:
+            for dataset in dict.fromkeys(map(dataset_name, tasks)):
+                training.policy_settings([t for t in tasks if dataset_name(t) == dataset])
+        elif source in plan["train"]:
+            for task in tasks:
+                training.learner_settings(task)
+        else:
+            raise ValueError(
+                f"source in {training.where} must be the name of a training, one of "
+                f"{list(plan['train'])}, got {source!r}.{did_you_mean(source, plan['train'])}"
+            )
+    return tuple(trainings.values())
+
+
+def _training(plan: Any, kind: str, name: str, tasks: Sequence[str], folder: Path) -> Training:
+    where, options, shared = f"[{kind}.{name}]", plan[kind][name], plan.get("settings", {})
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"{where} must be named with letters, digits, - and _ alone.")
+    check_keys(shared, shared, "[settings]")
+    check_keys(options, options, where)
+    source = None
+    if kind == "learn":
+        shared = {key: value for key, value in shared.items() if key != "critic"}
+        source = convert(options.get("source", ""), str, f"source in {where}")
+        options = {key: value for key, value in options.items() if key != "source"}
+    options = {**shared, **options}
+    differing = options.pop("tasks", {})
+    check_keys(differing, [*tasks, *map(dataset_name, tasks)], f"[{kind}.{name}.tasks]")
+    for each in (options, *differing.values()):
+        if isinstance(each, dict) and isinstance(each.get("dataset_dir"), str):
+            each["dataset_dir"] = str(folder / Path(each["dataset_dir"]).expanduser())
+    return Training(name, options, differing, source)
 
 
 def _playing(kind: type[Any], key: str, plan: dict[str, Any], name: str) -> Any:

@@ -12,9 +12,12 @@ _DECIDED = {
     "seed": "seeds of the plan say it",
     "seeds": "each seed is a job of its own",
     "frozen": "critics are trained for the policy of their dataset",
-    "learner": "a plan clones its policies",
-    "coefficient": "it is one of learners, and a plan clones its policies",
 }
+_DECIDED_OF_CLONING = {
+    "learner": "[learn.NAME] has policies that a critic trains",
+    "coefficient": "it is one of learners, [learn.NAME]",
+}
+_DECIDED_OF_LEARNING = {"critic": "it is the one of the training that is learnt from"}
 
 # What says how a critic learns: the policy of a dataset does not depend on it.
 _OF_CRITIC = (
@@ -27,34 +30,50 @@ CRITICS = ("iql", "sarsa", "bootstrapped", "monte_carlo", "success_to_go")
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A named way of training, `[train.NAME]` in a plan.
+    """A named way of training, `[train.NAME]` or `[learn.NAME]` in a plan.
 
     **Attributes:**
 
     - `name`: its name, part of the paths of its runs.
     - `options`: fields of `flowguide.runs.Settings`, and `preset`.
     - `differing`: for tasks and datasets by name, what differs for them.
+    - `source`: of `[learn.NAME]` the training whose policies and critics it learns from.
     """
 
     name: str
     options: Mapping[str, Any]
     differing: Mapping[str, Mapping[str, Any]]
+    source: str | None = None
+
+    @property
+    def where(self) -> str:
+        return f"[{'train' if self.source is None else 'learn'}.{self.name}]"
+
+    def learner_settings(self, task: str) -> Settings:
+        """How a task's policy is trained by a critic, but for the seed, the data's folder and what
+        it learns from; errors as of `critic_settings`."""
+        settings = self._settings(task, self._differing(task))
+        if settings.learner == "cloning":
+            raise ValueError(f"{self.where} lacks learner, such as 'fql': [train.NAME] clones.")
+        return self._checked(dataclasses.replace(settings, critic="none"), task)
 
     def critic_settings(self, task: str) -> Settings:
         """How a task's critic is trained, but for the seed, the data's folder and the policy. A
         `ValueError` for settings that are unknown, of another type, or make no sense."""
         settings = self._settings(task, self._differing(task))
-        where = f"[train.{self.name}]"
         if settings.critic not in CRITICS:
             raise ValueError(
-                f"critic in {where} must be one of {list(CRITICS)}, which learn from a policy "
+                f"critic in {self.where} must be one of {list(CRITICS)}, which learn from a policy "
                 f"alone, got {settings.critic!r}."
             )
+        return self._checked(settings, task)
+
+    def _checked(self, settings: Settings, task: str) -> Settings:
         try:
-            # The folder of the policy is known when there is one.
+            # The folder of what is frozen is known when there is one.
             dataclasses.replace(settings, frozen=settings.dataset_dir).check()
         except ValueError as error:
-            raise ValueError(f"{where}, {task}: {error}") from error
+            raise ValueError(f"{self.where}, {task}: {error}") from error
         return settings
 
     def policy_settings(self, tasks: Sequence[str]) -> Settings:
@@ -72,7 +91,7 @@ class Training:
             if names:
                 name = names[0]
                 raise ValueError(
-                    f"[train.{self.name}] has {name} = {getattr(settings, name)!r} for {task} and "
+                    f"{self.where} has {name} = {getattr(settings, name)!r} for {task} and "
                     f"{getattr(first, name)!r} for {tasks[0]}, but both have the policy of "
                     f"{dataset_name(task)}: expected the same."
                 )
@@ -93,7 +112,7 @@ class Training:
         try:
             settings.check()
         except ValueError as error:
-            raise ValueError(f"[train.{self.name}], {task}: {error}") from error
+            raise ValueError(f"{self.where}, {task}: {error}") from error
         return settings
 
     def _differing(self, task: str) -> dict[str, Any]:
@@ -101,16 +120,16 @@ class Training:
         found = {}
         for name in dict.fromkeys((dataset_name(task), task)):
             options = self.differing.get(name, {})
-            where = f'[train.{self.name}.tasks."{name}"]'
-            _check_options(options, where)
+            where = f'{self.where[:-1]}.tasks."{name}"]'
+            self._check_options(options, where)
             if "preset" in options:
-                raise ValueError(f"preset belongs into [train.{self.name}], not into {where}.")
+                raise ValueError(f"preset belongs into {self.where}, not into {where}.")
             found |= options
         return found
 
     def _settings(self, task: str, own: Mapping[str, Any]) -> Settings:
-        where = f"[train.{self.name}]"
-        _check_options(self.options, where)
+        where = self.where
+        self._check_options(self.options, where)
         options = {**self.options, **own}
         kind = convert(options.pop("preset", "default"), str, f"preset in {where}")
         if kind not in PRESETS:
@@ -120,11 +139,11 @@ class Training:
             preset(kind, task), **{name: getattr(changed, name) for name in options}
         )
 
-
-def _check_options(options: Any, where: str) -> None:
-    check_keys(options, options, where)
-    for name, reason in _DECIDED.items():
-        if name in options:
-            raise ValueError(f"{name} must not be in {where}: {reason}.")
-    known = [f.name for f in dataclasses.fields(Settings) if f.name not in _DECIDED]
-    check_keys(options, [*known, "preset"], where)
+    def _check_options(self, options: Any, where: str) -> None:
+        check_keys(options, options, where)
+        decided = _DECIDED | (_DECIDED_OF_CLONING if self.source is None else _DECIDED_OF_LEARNING)
+        for name, reason in decided.items():
+            if name in options:
+                raise ValueError(f"{name} must not be in {where}: {reason}.")
+        known = [f.name for f in dataclasses.fields(Settings) if f.name not in decided]
+        check_keys(options, [*known, "preset"], where)

@@ -208,6 +208,59 @@ def test_data_that_are_there_are_not_collected(tmp_path: Path):
     assert all(job.needs == (jobs[0].name,) for job in jobs if job.kind == "policy")
 
 
+LEARN = """
+[learn.c]
+source = "b"
+learner = "fql"
+coefficient = 30
+steps = 200
+"""
+
+
+def test_policies_that_a_critic_trains(tmp_path: Path):
+    shared = '[settings]\ncritic = "sarsa"\ndiscount = 0.95\n'
+    plan = read_plan(write(tmp_path, PLAN + shared + LEARN))
+    assert [(t.name, t.source) for t in plan.trainings] == [("a", None), ("b", None), ("c", "b")]
+    jobs = {job.name: job for job in make_jobs(plan, tmp_path / "out")}
+    found = kinds(jobs.values())
+    assert found["learner"] == 4 and found["critic"] == 8 and found["evaluate"] == 12
+    name = f"c.{MAZE.format(1)}.seed_5"
+    learner, critic = jobs[f"learner.{name}"], jobs[f"critic.b.{MAZE.format(1)}.seed_5"]
+    assert learner.needs == (critic.name,)
+    settings = learner.arguments["settings"]
+    assert settings["frozen"] == critic.arguments["folder"] and settings["critic"] == "none"
+    assert (settings["learner"], settings["coefficient"]) == ("fql", 30.0)
+    # What all trainings share is learners' too.
+    assert (settings["steps"], settings["discount"]) == (200, 0.95)
+    assert learner.arguments["folder"] == f"learners/{MAZE.format(1)}/c/seed_5"
+    played = jobs[f"evaluate.{name}"]
+    assert played.needs == (learner.name,)
+    assert played.arguments["runs"] == [learner.arguments["folder"]]
+    tuned = jobs[f"tune.c.{MAZE.format(1)}"]
+    assert tuned.needs == tuple(f"learner.c.{MAZE.format(1)}.seed_{seed}" for seed in (3, 5))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('source = "b"', "", r"source in .learn.c. must be .* one of \['a', 'b'\], got ''"),
+        ('source = "b"', 'source = "bb"', "got 'bb'"),
+        ('source = "b"', 'source = "c"', "one of .*, got 'c'"),
+        ('learner = "fql"', "", ".learn.c. lacks learner"),
+        ('learner = "fql"', 'learner = "ffql"', "learner in .learn.c. must be"),
+        ('learner = "fql"', 'learner = "fql"\ncritic = "iql"', "critic must not be in .learn.c."),
+        ("coefficient = 30", "coefficient = -1", ".learn.c., .*coefficient must be above 0"),
+        ("[learn.c]", "[learn.b]", "expected different names"),
+    ],
+)
+def test_errors_of_learners(tmp_path: Path, old, new, message):
+    assert old in LEARN
+    with pytest.raises(ValueError, match=message):
+        read_plan(write(tmp_path, PLAN + LEARN.replace(old, new)))
+    with pytest.raises(ValueError, match="learner must not be in .train.a.: .learn.NAME."):
+        read_plan(write(tmp_path, PLAN.replace("steps = 100", 'learner = "fql"')))
+
+
 def test_a_policy_stays_with_the_task_that_it_was_trained_under(tmp_path: Path):
     out = tmp_path / "out"
     folder = out / "policies/pointmaze-medium-navigate-v0/a/seed_3"
@@ -334,8 +387,9 @@ def test_the_plan_in_the_documentation(tmp_path: Path):
         "collect": 1,
         "policy": 3,
         "critic": 6,
-        "evaluate": 6,
-        "tune": 2,
+        "learner": 6,
+        "evaluate": 12,
+        "tune": 4,
         "report": 1,
     }
     # Every key that can be in a plan is described.
