@@ -33,6 +33,10 @@ class Report:
     """What all conditions are compared with: a label, such as `best of 4`, or a method of which one
     weight was played."""
 
+    training: str | None = None
+    """The training that others are compared with, by its name; by default the one with the highest
+    success."""
+
     runs: Annotated[
         tuple[Path, ...], tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="")
     ] = ()
@@ -54,6 +58,7 @@ class Report:
             self.files,
             self.out,
             baseline=self.baseline,
+            training=self.training,
             runs=self.runs or None,
             command=shlex.join(["flowguide", *sys.argv[1:]]),
             on_message=on_message,

@@ -8,9 +8,11 @@ from .._results.conditions import UNGUIDED
 from .._results.episodes import Episode
 from ._baseline import baseline_of, check_baseline
 from ._compared import Compared, compared_of
+from ._names import namer
 from ._over_tasks import over_tasks, Tasks
 from ._read import Results, SourceFile, TunedFolder
 from ._runs import FoundRun
+from ._trainings import Trainings, trainings_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Findings:
     - `verdicts`: what each is about, and the answer in a sentence; the first lines of a report.
     - `compared`: for each task and training the conditions.
     - `tasks`: for each training with several tasks what was reached over them.
+    - `trainings`: ways of training against each other.
     - `tuned`: with the comparison of the validation episodes of each.
     - `errors`: the episodes that ended in one.
     - `duplicates`: how many lines count once though they were there twice.
@@ -33,6 +36,7 @@ class Findings:
     verdicts: list[tuple[str, str]]
     compared: list[Compared]
     tasks: list[Tasks]
+    trainings: list[Trainings]
     tuned: list[tuple[TunedFolder, list[Comparison]]]
     errors: list[Episode]
     duplicates: int
@@ -41,12 +45,17 @@ class Findings:
     runs: list[FoundRun]
 
 
-def find(results: Results, baseline: str = UNGUIDED, runs: Sequence[FoundRun] = ()) -> Findings:
+def find(
+    results: Results,
+    baseline: str = UNGUIDED,
+    training: str | None = None,
+    runs: Sequence[FoundRun] = (),
+) -> Findings:
     """Computes everything that a report shows.
 
     **Raises:**
 
-    `ValueError` for a baseline that no group has.
+    `ValueError` for a baseline that no group has, or a training that did not play.
     """
     check_baseline(results, baseline)
     compared = [compared_of(group, baseline) for group in results.groups]
@@ -54,11 +63,13 @@ def find(results: Results, baseline: str = UNGUIDED, runs: Sequence[FoundRun] = 
     compared.sort(key=lambda each: each.group.kind != "test")
     played = [e for group in results.groups for e in group.episodes]
     played += [e for tuned in results.tuned for e in tuned.validation]
-    tasks = over_tasks(compared, results.tuned)
+    name = namer(results.tuned)
+    tasks = over_tasks(compared, name)
     return Findings(
         _verdicts(compared, tasks),
         compared,
         tasks,
+        trainings_of(results.groups, name, training),
         [
             (tuned, compare(tuned.validation, baseline_of(tuned.validation, baseline)))
             for tuned in results.tuned

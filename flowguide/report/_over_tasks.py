@@ -12,7 +12,7 @@ from .._results.tables import change, judged
 from .._results.verdict import answer, ANSWERS, seeds_text
 from ._compared import Compared, MAX_BETWEEN
 from ._pooled import Pooled, pooled_of
-from ._read import Kind, TunedFolder
+from ._read import Group, Kind
 
 SeedScores: TypeAlias = dict[str, dict[int, float]]
 """The score of each training seed on each task."""
@@ -92,9 +92,11 @@ class OverallBetween:
     difference: Estimate
 
 
-def over_tasks(compared: Sequence[Compared], tuned: Sequence[TunedFolder]) -> list[Tasks]:
-    """Where a way of training was played on several tasks: what it reached over them."""
-    chosen = {(each.task, each.training): set(each.chosen) for each in tuned}
+def over_tasks(
+    compared: Sequence[Compared], name: Callable[[Condition, Group], str]
+) -> list[Tasks]:
+    """Where a way of training was played on several tasks: what it reached over them. `name` is as
+    of `namer`."""
     together: dict[tuple[str, Kind], list[Compared]] = {}
     for each in compared:
         together.setdefault((each.group.training, each.group.kind), []).append(each)
@@ -102,14 +104,8 @@ def over_tasks(compared: Sequence[Compared], tuned: Sequence[TunedFolder]) -> li
     for (training, kind), several in together.items():
         if len(several) < 2:
             continue
-
-        def name(condition: Condition, task: str, training=training, kind=kind) -> str:
-            is_chosen = kind == "test" and condition in chosen.get((task, training), ())
-            is_chosen = is_chosen and condition.has_weight
-            return f"{condition.series}, tuned" if is_chosen else str(condition)
-
         tasks = tuple(each.group.task for each in several)
-        baselines = {name(each.baseline, each.group.task) for each in several}
+        baselines = {name(each.baseline, each.group) for each in several}
         baseline = baselines.pop() if len(baselines) == 1 else ""
         overall, left_out = _overall(several, name, baseline)
         pooled = pooled_of(several, name, baseline=baseline)
@@ -127,14 +123,14 @@ def over_tasks(compared: Sequence[Compared], tuned: Sequence[TunedFolder]) -> li
 
 
 def _overall(
-    several: Sequence[Compared], name: Callable[[Condition, str], str], baseline: str
+    several: Sequence[Compared], name: Callable[[Condition, Group], str], baseline: str
 ) -> tuple[list[Overall], int]:
     """The conditions that all tasks have, over all of them, and the number of the others."""
     scores: dict[str, SeedScores] = {}
     conditions: dict[str, Condition] = {}
     for each in several:
         for row in each.rows:
-            called = name(row.condition, each.group.task)
+            called = name(row.condition, each.group)
             conditions.setdefault(called, row.condition)
             by_seed = {seed: success.rate for seed, success in row.by_seed.items()}
             scores.setdefault(called, {})[each.group.task] = by_seed

@@ -8,6 +8,7 @@ from .._results.conditions import Condition
 from .._results.episodes import Episode
 from .._results.verdict import verdict
 from ._compared import Compared, MAX_BETWEEN
+from ._read import Group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,14 +33,14 @@ class Pooled:
 
 
 def pooled_of(
-    several: Sequence[Compared], name: Callable[[Condition, str], str], *, baseline: str
+    several: Sequence[Compared], name: Callable[[Condition, Group], str], *, baseline: str
 ) -> Pooled | None:
     """What follows from the episodes of several tasks together.
 
     **Arguments:**
 
     - `several`: the tasks, of one way of training.
-    - `name`: what a condition of a task is called; those of one name are the same one.
+    - `name`: as of `namer`; conditions of one name are the same one.
     - `baseline`: the name of what the others are compared with.
 
     **Returns:**
@@ -48,7 +49,7 @@ def pooled_of(
     of different tasks do not add up.
     """
     by_task = {
-        each.group.task: [_renamed(e, name(e.condition, e.task)) for e in each.group.episodes]
+        each.group.task: [renamed(e, name(e.condition, each.group)) for e in each.group.episodes]
         for each in several
     }
     names = [{e.condition for e in episodes} for episodes in by_task.values()]
@@ -87,9 +88,9 @@ def domain_of(task: str) -> str:
     return re.sub(r"(-singletask)?-task\d+(-v\d+)?$", "", task)
 
 
-def _renamed(episode: Episode, name: str) -> Episode:
+def renamed(episode: Episode, name: str) -> Episode:
+    """The episode with the name that its condition has over several tasks."""
     if name == str(episode.condition):
         return episode
-    # A tuned method has another weight on each task.
     condition = Condition(name, episode.condition.curve, unit=episode.condition.unit)
     return dataclasses.replace(episode, condition=condition)

@@ -33,6 +33,7 @@ def report(
     out: str | os.PathLike,
     *,
     baseline: str = UNGUIDED,
+    training: str | None = None,
     runs: Iterable[str | os.PathLike] | None = None,
     command: str = "",
     on_message: Callable[[str], Any] = print,
@@ -57,6 +58,8 @@ def report(
     - `out`: the folder; made if missing. What it holds of an earlier report is replaced.
     - `baseline`: what all conditions are compared with: a label, or the name of a method of which
         one weight was played.
+    - `training`: the name of the training that others are compared with; by default the one with
+        the highest success.
     - `runs`: folders of the training runs that played, whose settings and learning curves are
         shown; by default those that lie near the files and have the same policies and critics.
     - `command`: the line that made the report, which it shows.
@@ -71,9 +74,9 @@ def report(
 
     `ValueError` for files that hold no episodes, or such as do not fit together: one episode with
     two outcomes, two models or two guidances under one name; a baseline that was not played, or a
-    run that did not play; `FileNotFoundError` for a file that is not there.
+    training or run that did not play; `FileNotFoundError` for a file that is not there.
     """
-    contents = read_report(files, baseline=baseline, runs=runs, command=command)
+    contents = read_report(files, baseline=baseline, training=training, runs=runs, command=command)
     for text in verdict_lines(contents[0]):
         on_message(text)
     if on_table is not None:
@@ -87,12 +90,13 @@ def read_report(
     files: Iterable[str | os.PathLike],
     *,
     baseline: str = UNGUIDED,
+    training: str | None = None,
     runs: Iterable[str | os.PathLike] | None = None,
     command: str = "",
 ) -> tuple[Findings, list[Section]]:
     """All numbers of a report and its tables, with nothing written yet."""
     results = read_results(files)
-    findings = find(results, baseline, find_runs(results, runs))
+    findings = find(results, baseline, training, find_runs(results, runs))
     return findings, sections(findings, source_table(findings, command))
 
 

@@ -14,6 +14,7 @@ from ._tables_between import (
     tasks_table,
 )
 from ._tables_task import task_table
+from ._tables_trainings import trainings_tables
 
 SHOWN_ERRORS = 500
 
@@ -30,7 +31,8 @@ class Section:
 
 
 def sections(findings: Findings, source: Table) -> list[Section]:
-    """The tables of a report: over tasks, each task, what was played, where it comes from, errors.
+    """The tables of a report: over tasks, between trainings, each task, what was played, where it
+    comes from, errors.
 
     **Arguments:**
 
@@ -40,6 +42,9 @@ def sections(findings: Findings, source: Table) -> list[Section]:
     parts: list[Section] = []
     for each in findings.tasks:
         parts += _over(each)
+    for each in findings.trainings:
+        key = "", "", f"{each.kind} trainings"
+        parts += [Section(key, table) for table in trainings_tables(each)]
     tuned = {each.test.key: (each, validation) for each, validation in findings.tuned}
     for each in findings.compared:
         key = each.group.key

@@ -34,6 +34,7 @@ def summary_of(findings: Findings, parts: Sequence[Section], images: Sequence[st
             for each in findings.compared
         ],
         "over_tasks": [dataclasses.asdict(each) for each in findings.tasks],
+        "between_trainings": [dataclasses.asdict(each) for each in findings.trainings],
         "doubts": findings.doubts,
         "files": [dataclasses.asdict(file) for file in findings.files],
         "runs": [{**vars(run), "folder": str(run.folder)} for run in findings.runs],

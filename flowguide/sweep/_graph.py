@@ -116,7 +116,8 @@ def make_jobs(plan: Plan, out: Path) -> list[Job]:
             played.append(add("tune", f"{name}.{task}", arguments, found))
     if played:
         files = [job.arguments.get("file") or job.arguments["folder"] for job in played]
-        add("report", "", {"files": files, "folder": "report"}, played)
+        first = plan.trainings[0].name if len(plan.trainings) > 1 else None
+        add("report", "", {"files": files, "folder": "report", "training": first}, played)
     return list(jobs.values())
 
 

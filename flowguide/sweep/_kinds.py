@@ -84,7 +84,9 @@ def report(out: Path, arguments: Arguments, cpus: int) -> None:
         raise RuntimeError(f"None of the {len(files)} evaluations left any episodes to report.")
     for file in sorted({*files} - {*found}):
         print(f"Missing: {file}")
-    report(found, out / arguments["folder"])
+    training = arguments["training"]
+    is_there = any(training in file.relative_to(out).parts for file in found)
+    report(found, out / arguments["folder"], training=training if is_there else None)
 
 
 def _path(out: Path, folder: str) -> Path:

@@ -321,54 +321,6 @@ def test_an_environment_that_tells_no_success(tmp_path):
     assert summary["pictures"] == ["Pendulum-v1_small_weights_raw.png"]
 
 
-def test_one_training_seed_is_counted_episode_by_episode(tmp_path):
-    domains = {"cube": 2, "scene": 3}
-    tasks = [f"{d}-singletask-task{i}-v0" for d, count in domains.items() for i in range(count)]
-    files, episodes = [], []
-    for task in tasks:
-        files.append(tmp_path / f"{len(files)}.jsonl")
-        episodes += play(task, CONDITIONS, range(6), train_seeds=(0,))
-        write_episodes(files[-1], episodes[-6 * len(CONDITIONS) :])
-    findings, sections = read_report(files)
-    (over,) = findings.tasks
-    # Interquartile means need training seeds.
-    assert over.overall == [] and over.pooled is not None
-    assert over.verdict == over.pooled.verdict and over.verdict.endswith(
-        "; 5 tasks, one training seed"
-    )
-    table, between = sections[0].table, sections[1].table
-    assert table.title == "Episode by episode: over 5 tasks, training small"
-    unguided, *others = table.rows
-    assert unguided[0] == "unguided" and len(others) == len(CONDITIONS) - 1
-    for row in table.rows:
-        played = [e for e in episodes if str(e.condition) == row[0]]
-        for domain, cell in zip(domains, row[2:4], strict=True):
-            won = [e.success for e in played if e.task.startswith(domain)]
-            assert cell == f"{sum(won)} of {len(won)}"
-        assert row[4] == f"{sum(e.success for e in played)} of 30"
-    # Pairs share the task: of other tasks an episode of the same seed is another one.
-    won = {(e.condition, e.task, e.episode_seed): e.success for e in episodes}
-    for row in others:
-        mine = {unit[1:]: s for unit, s in won.items() if str(unit[0]) == row[0]}
-        base = {unit[1:]: s for unit, s in won.items() if str(unit[0]) == "unguided"}
-        gained = sum(mine[unit] and not base[unit] for unit in base)
-        lost = sum(base[unit] and not mine[unit] for unit in base)
-        assert row[-3:] == ("30", str(gained), str(lost))
-    assert {"unguided", "best of 4"} <= {cell for row in between.rows for cell in row[:2]}
-
-
-def test_tasks_without_a_common_baseline_are_told_one_by_one(tmp_path):
-    files = []
-    for task, conditions in zip(TASKS, (CONDITIONS, CONDITIONS[1:]), strict=False):
-        files.append(tmp_path / f"{len(files)}.jsonl")
-        write_episodes(files[-1], play(task, conditions, range(3), train_seeds=(0,)))
-    findings, sections = read_report(files)
-    (over,) = findings.tasks
-    assert over.overall == [] and over.pooled is None
-    assert sections[0].table.rows == []
-    assert " of 2 tasks" in over.verdict and "no interval" in over.verdict
-
-
 FIRST = Episode(CHOSEN, 0, 1, True, -5.0, 9, "task", "", "abc", guidance="qgf()")
 
 
