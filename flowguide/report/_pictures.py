@@ -23,6 +23,8 @@ def pictures(findings: Findings) -> dict[Key, list[Picture]]:
     """The pictures of a report, by the section that they belong to."""
     everything = [row.condition for each in findings.compared for row in each.rows]
     everything += [row.condition for _, rows in findings.tuned for row in rows]
+    together = [tasks.pooled.rows for tasks in findings.tasks if tasks.pooled]
+    everything += [row.condition for rows in together for row in rows]
     # One colour for a method throughout.
     styles = Styles(everything)
     pictures: dict[Key, list[Picture | None]] = {}
@@ -85,14 +87,21 @@ def _of_tasks(findings: Findings, tasks: Tasks, styles: Styles) -> list[Picture 
         title += f", training {tasks.training}"
     if tasks.kind == "test":
         title += ", test"
-        return [
-            draw_iqm(f"{name}iqm", title, tasks, styles),
-            draw_profiles(f"{name}profiles", title, tasks, styles),
-        ]
-    rows = [row for each in compared for row in each.rows]
-    return [
+    drawn = [
         draw_iqm(f"{name}iqm", title, tasks, styles),
         draw_profiles(f"{name}profiles", title, tasks, styles),
+    ]
+    if tasks.pooled:
+        pooled, is_test = tasks.pooled.rows, tasks.kind == "test"
+        drawn += [
+            compute_picture(f"{name}compute", title, pooled, styles, is_chosen_elsewhere=is_test),
+            draw_changes(f"{name}changes", title, pooled, tasks.baseline),
+        ]
+    if tasks.kind == "test":
+        return drawn
+    rows = [row for each in compared for row in each.rows]
+    return [
+        *drawn,
         *(draw_tasks(f"{name}{unit}", title, compared, unit, styles) for unit in _units(rows)),
     ]
 
