@@ -3,6 +3,8 @@
 import io
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -128,3 +130,18 @@ def test_a_finished_run_is_said_to_be_so_once(tmp_path, monkeypatch, capsys):
     (tmp_path / "finished.json").write_text('{"steps": 1, "seeds": [0]}')
     Train(Settings(TASK), tmp_path).run()
     assert "Done" not in capsys.readouterr().out
+
+
+def test_a_reader_that_goes_away_does_not_end_the_command(tmp_path):
+    script = f"""
+from pathlib import Path
+from flowguide._system.progress import make_console, printer
+show = printer(make_console())
+for i in range(20_000):
+    show(f"line {{i}} of a long table")
+Path({str(tmp_path / "done")!r}).touch()
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout and process.stdout.readline() == b"line 0 of a long table\n"
+    process.stdout.close()
+    assert process.wait(60) == 0 and (tmp_path / "done").exists()

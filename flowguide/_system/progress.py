@@ -1,4 +1,5 @@
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, TYPE_CHECKING
 
@@ -10,13 +11,18 @@ COMPILING = "compiling"
 
 
 def make_console(**options: Any) -> "Console":
-    """A console that shows what it is given: no brackets of a path or a label are markup."""
+    """A console that shows what it is given: no brackets of a path or a label are markup. A reader
+    that goes away, as `head` does, does not end the command."""
     from rich.console import Console
+
+    class Steady(Console):
+        def on_broken_pipe(self) -> None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     # A terminal without any columns would show nothing.
     if os.environ.get("COLUMNS", "").strip() == "0":
         options = {"_environ": {k: v for k, v in os.environ.items() if k != "COLUMNS"}, **options}
-    return Console(markup=False, emoji=False, highlight=False, **options)
+    return Steady(markup=False, emoji=False, highlight=False, **options)
 
 
 def printer(console: "Console", indent: str = "") -> Callable[[str], None]:
