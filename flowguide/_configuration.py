@@ -12,7 +12,7 @@ from ._checks import is_int
 from ._critic import EncodedCritic, Ensemble, NoiseConditionedCritic, Pessimism
 from ._policy import FlowPolicy
 from ._velocity import ClassifierFreeVelocity, ReversedVelocity
-from .nn import CriticMLP, Standardise, ValueMLP, VelocityMLP
+from .nn import CriticMLP, NoiseActor, Standardise, ValueMLP, VelocityMLP
 
 # The closed list: a file names one of these, and nothing else is ever constructed.
 _NETWORKS: dict[str, tuple[type, tuple[str, ...]]] = {
@@ -25,6 +25,10 @@ _NETWORKS: dict[str, tuple[type, tuple[str, ...]]] = {
         ("observation_size", "action_shape", "hidden", "noisy", "compute_dtype"),
     ),
     "ValueMLP": (ValueMLP, ("observation_size", "hidden", "compute_dtype")),
+    "NoiseActor": (
+        NoiseActor,
+        ("observation_size", "noise_shape", "hidden", "scale", "compute_dtype"),
+    ),
 }
 _SOLVERS: dict[str, type] = {
     name: getattr(diffrax, name)
@@ -46,6 +50,8 @@ def configuration(part: Any, where: str) -> dict[str, Any]:
                     "policy without it (policy.unguided), and add it to what flowguide.load "
                     "returns."
                 )
+        # Only where there is one: what older versions of flowguide can read stays as it was.
+        steered = {"steer": configuration(part.steer, f"{where}.steer")} if part.steer else {}
         return {
             "class": kind,
             "velocity": configuration(part.velocity, f"{where}.velocity"),
@@ -56,6 +62,7 @@ def configuration(part: Any, where: str) -> dict[str, Any]:
             "high": np.asarray(part.high).tolist(),
             "stepsize_controller": _describe_controller(part.stepsize_controller, where),
             "max_steps": part.max_steps,
+            **steered,
         }
     if type(part) is ReversedVelocity:
         return {"class": kind, "velocity": configuration(part.velocity, f"{where}.velocity")}
@@ -173,6 +180,7 @@ def construct(description: Any, where: str) -> Any:
             high=np.asarray(description["high"]),
             stepsize_controller=_construct_controller(description["stepsize_controller"]),
             max_steps=_max_steps(description),
+            steer=construct(description.get("steer", {"class": "NoneType"}), f"{where}.steer"),
         )
     if kind == "ReversedVelocity":
         return ReversedVelocity(construct(description["velocity"], f"{where}.velocity"))

@@ -55,7 +55,8 @@ def describe_policy(policy: Any) -> str:
     ]
     if type(policy.stepsize_controller).__name__ != "ConstantStepSize":
         options.append(f"stepsize_controller={_name_of(policy.stepsize_controller)}")
-    for name, function in (("encode", policy.encode), ("observe", policy.observe)):
+    for name in ("encode", "observe", "steer"):
+        function = getattr(policy, name)
         if function is not None:
             options.append(f"{name}={_name_of(function)}")
     text = f"FlowPolicy({', '.join(options)})"

@@ -67,11 +67,13 @@ class Prepared(eqx.Module):
         made of it.
     - `encoded`: what the policy's `encode` made of it; what the velocity field is asked about.
     - `weights`: the weight of each guidance at this observation.
+    - `steering`: what the policy's `steer` made of it: a callable from noise to noise, or None.
     """
 
     observation: PyTree
     encoded: PyTree
     weights: tuple[Any, ...]
+    steering: Any = None
 
 
 def raw_observation(observation: PyTree) -> PyTree:

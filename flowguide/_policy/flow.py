@@ -68,6 +68,11 @@ class Flow(eqx.Module):
         """The action, clipped to the policy's bounds."""
         return self.policy.clip(action)
 
+    def start(self, noise: Float[Array, "*action"]) -> Float[Array, "*action"]:
+        """Where the flow starts: at the noise itself, unless the policy has a `steer`."""
+        steering = self.prepared.steering
+        return noise if steering is None else steering(noise)
+
     def finish(
         self,
         action: Float[Array, "*action"],

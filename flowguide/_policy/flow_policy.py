@@ -69,6 +69,8 @@ class FlowPolicy(AbstractPolicy):
     - `observe`: a callable `observe(observation, encoded)`, called once for an action, of what
         critics are asked about in place of the observation, such as one with features of the
         encoder's in it. None for the observation.
+    - `steer`: a callable of what critics are asked about, such as a `flowguide.nn.NoiseActor`. It
+        returns a module that makes of Gaussian noise where the flow starts. None for the noise.
     - `guidance`: the terms that `flowguide.guide` adds to the velocity; the policy is `unguided`
         without them.
 
@@ -104,6 +106,7 @@ class FlowPolicy(AbstractPolicy):
     max_steps: int | None = eqx.field(static=True)
     encode: Callable[[PyTree], PyTree] | None
     observe: Callable[[PyTree, PyTree], PyTree] | None
+    steer: Callable[[PyTree], Any] | None
     guidance: tuple[GuidanceTerm, ...]
 
     def __init__(
@@ -120,6 +123,7 @@ class FlowPolicy(AbstractPolicy):
         max_steps: int | None = None,
         encode: Callable[[PyTree], PyTree] | None = None,
         observe: Callable[[PyTree, PyTree], PyTree] | None = None,
+        steer: Callable[[PyTree], Any] | None = None,
         guidance: Sequence[GuidanceTerm] = (),
     ):
         if not callable(velocity):
@@ -132,6 +136,8 @@ class FlowPolicy(AbstractPolicy):
             raise ValueError(
                 f"observe must be a callable observe(observation, encoded), got {observe!r}."
             )
+        if steer is not None and not callable(steer):
+            raise ValueError(f"steer must be a callable of the observation, got {steer!r}.")
         self.velocity = velocity
         self.action_shape = as_shape("action_shape", action_shape)
         self.solver = solver
@@ -144,7 +150,7 @@ class FlowPolicy(AbstractPolicy):
             raise ValueError(
                 f"max_steps is {max_steps}, fewer than the {self._least_steps} steps of the flow."
             )
-        self.encode, self.observe = encode, observe
+        self.encode, self.observe, self.steer = encode, observe, steer
         self.guidance = tuple(guidance)
 
     @property
@@ -186,15 +192,16 @@ class FlowPolicy(AbstractPolicy):
             # Also by a policy that was guided further: its first terms are these.
             if len(observation.weights) >= len(self.guidance):
                 return observation
-            observation, encoded = observation.observation, observation.encoded
+            prepared = dataclasses.replace(observation, weights=())
         else:
             encoded = observation if self.encode is None else self.encode(observation)
             if self.observe is not None:
                 observation = self.observe(observation, encoded)
-        prepared = Prepared(observation, encoded, ())
+            steering = None if self.steer is None else self.steer(observation)
+            prepared = Prepared(observation, encoded, (), steering)
         for depth, term in enumerate(self.guidance):
             weight = term.guidance.prepare(Flow(self, prepared, depth), term.critic)
-            prepared = Prepared(observation, encoded, (*prepared.weights, weight))
+            prepared = dataclasses.replace(prepared, weights=(*prepared.weights, weight))
         return prepared
 
     def clip(self, action: Float[Array, "*action"]) -> Float[Array, "*action"]:
@@ -270,7 +277,8 @@ class FlowPolicy(AbstractPolicy):
                 term.guidance.prepare_cost(self.flow_cost(depth))
                 for depth, term in enumerate(self.guidance)
             ]
-            return sum(once, Cost()), self.flow_cost().action
+            steering = Cost(0 if self.steer is None else 1)
+            return sum(once, steering), self.flow_cost().action
 
     def flow_cost(self, depth: int | None = None) -> FlowCost:
         """The cost of the flow up to the first `depth` terms of its guidance, by default all."""
@@ -318,7 +326,7 @@ class FlowPolicy(AbstractPolicy):
         return Flow(self, self.prepare(observation), len(self.guidance))
 
     def _start(self, noise: Array, observation: PyTree) -> tuple[Array, Flow]:
-        """The noise, once it is clear that it fits, and the flow that it starts."""
+        """Where a flow starts, once it is clear that the noise fits, and that flow."""
         noise = jnp.asarray(noise)
         if noise.shape != self.noise_shape or not jnp.issubdtype(noise.dtype, jnp.floating):
             raise ValueError(
@@ -328,7 +336,8 @@ class FlowPolicy(AbstractPolicy):
         prepared = self.prepare(observation)
         like = jax.ShapeDtypeStruct(noise.shape, solve_dtype(noise.dtype))
         check_velocity(self.velocity, like, prepared.encoded)
-        return noise, Flow(self, prepared, len(self.guidance))
+        flow = Flow(self, prepared, len(self.guidance))
+        return flow.start(noise), flow
 
     def __repr__(self) -> str:
         from .._describe import describe_policy

@@ -48,7 +48,7 @@ class AbstractWeight(eqx.Module):
 
     def prepare(self, flow: Any, critic: Any) -> "AbstractWeight":
         """The rule for one action, before its flow begins. `flow` is what lies below the guidance,
-        at one observation: it can be asked for actions by `flow.finish(noise)`."""
+        at one observation: it can be asked for actions by `flow.finish(flow.start(noise))`."""
         del flow, critic
         return self
 

@@ -83,7 +83,7 @@ class Kappa(AbstractWeight):
         # The same noise always: a policy stays a deterministic map from its own noise.
         key = seed_key(0)
         noises = jr.normal(key, (self.num_actions, *flow.action_shape))
-        actions = jax.vmap(flow.finish)(noises)
+        actions = jax.vmap(lambda noise: flow.finish(flow.start(noise)))(noises)
         return self._with(unit_of(*look_at(critic, actions, flow.observation)))
 
     def resume(self, prepared: AbstractWeight) -> AbstractWeight:

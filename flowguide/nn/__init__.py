@@ -2,6 +2,7 @@ from ._ensemble import critic_ensemble
 from ._layers import Dense, LayerNorm
 from ._mlp import MLP
 from ._networks import CriticMLP, ValueMLP, VelocityMLP
+from ._noise_actor import NoiseActor
 from ._standardise import Standardise
 from ._time import sinusoidal_embedding
 
@@ -11,6 +12,7 @@ __all__ = [
     "Dense",
     "LayerNorm",
     "MLP",
+    "NoiseActor",
     "sinusoidal_embedding",
     "Standardise",
     "ValueMLP",

@@ -179,9 +179,7 @@ def together(dtype: Any, *inputs: Array) -> Float[Array, " size"]:
     return jnp.concatenate([x.reshape(-1).astype(dtype) for x in inputs])
 
 
-def check_shapes(
-    network: VelocityMLP | CriticMLP | ValueMLP, observation: Array, action: Array | None = None
-) -> None:
+def check_shapes(network: Any, observation: Array, action: Array | None = None) -> None:
     """Refuses inputs of other shapes than the network was built for, naming both."""
     name = type(network).__name__
     if observation.shape != (network.observation_size,):
@@ -189,8 +187,8 @@ def check_shapes(
             f"{name} was built for one observation of shape ({network.observation_size},), got "
             f"shape {observation.shape}. Batches go through jax.vmap or flowguide.sample."
         )
-    if action is not None and action.shape != network.action_shape:  # pyright: ignore[reportAttributeAccessIssue]
+    if action is not None and action.shape != network.action_shape:
         raise ValueError(
-            f"{name} was built for one action of shape {network.action_shape}, got shape "  # pyright: ignore[reportAttributeAccessIssue]
+            f"{name} was built for one action of shape {network.action_shape}, got shape "
             f"{action.shape}. Batches go through jax.vmap or flowguide.sample."
         )

@@ -53,13 +53,16 @@ class Prepared:
 
     def models(self, state: TrainState) -> list[tuple[Any, Any]]:
         """The policy and the critic of each seed, as they are in a state."""
-        result = state.result(self.learner)
 
-        def of_seed(index: int) -> Any:
-            return jax.tree.map(lambda x: x[index] if eqx.is_array(x) else x, result)
+        def of_seed(index: int) -> TrainState:
+            # Of the state: what was learnt may hold what is frozen, which all seeds have alike.
+            arrays, rest = eqx.partition((state.learner, state.best), eqx.is_array)
+            one = eqx.combine(jax.tree.map(lambda x: x[index], arrays), rest)
+            return TrainState(state.step, *one)
 
         count = len(self.seeds)
-        results = [result] if count == 1 else map(of_seed, range(count))
+        states = [state] if count == 1 else map(of_seed, range(count))
+        results = [each.result(self.learner) for each in states]
         return [
             (
                 make_policy(self.settings, learnt["policy"])

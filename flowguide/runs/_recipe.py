@@ -16,6 +16,7 @@ from ..train import (
     AbstractLearner,
     Bootstrapped,
     DecoupledIQL,
+    DSRL,
     EDP,
     FAWAC,
     FlowMatching,
@@ -59,6 +60,10 @@ def make_learner(
     def make_value(key):
         return nn.ValueMLP(observation_size, **network, key=key)
 
+    def make_actor(key):
+        scale = settings.learner_coefficient
+        return nn.NoiseActor(observation_size, action_shape, **network, scale=scale, key=key)
+
     policy, critic = frozen
     rate = settings.target_rate
 
@@ -95,6 +100,7 @@ def make_learner(
         "fawac": lambda: FAWAC(
             *(make_velocity, policy, critic, coefficient), optimiser=optimiser, num_steps=num_steps
         ),
+        "dsrl": lambda: DSRL(make_actor, make_critic, policy, critic, optimiser=optimiser),
     }
     learners: dict[str, AbstractLearner] = {}
     for name in learner_names(settings):

@@ -15,7 +15,7 @@ from ._metrics import Tracker
 CriticKind = Literal[
     "iql", "sarsa", "bootstrapped", "monte_carlo", "success_to_go", "robust", "none"
 ]
-LearnerKind = Literal["cloning", "edp", "fql", "fawac"]
+LearnerKind = Literal["cloning", "edp", "fql", "fawac", "dsrl"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Settings:
     learner: LearnerKind = "cloning"
     """How the policy learns: cloning, from the data alone; or from the policy and the critic of a
     finished run (--frozen, with --critic none): edp (valued one step ahead), fql (one step,
-    distilled), fawac (cloning by advantage)."""
+    distilled), fawac (cloning by advantage), dsrl (the frozen policy, steered by its noise)."""
 
     coefficient: float | None = None
     """Of the learner: edp's weight of cloning (by default 100), fql's alpha (100), fawac's inverse
-    temperature (1)."""
+    temperature (1), dsrl's noise scale (1)."""
 
     frozen: Path | None = None
     """A finished run whose policy is used as it is, so that only a critic is trained: the policy of
@@ -186,7 +186,7 @@ class Settings:
         """What `coefficient` is, by default that of the learner."""
         if self.coefficient is not None:
             return self.coefficient
-        return {"edp": 100.0, "fql": 100.0, "fawac": 1.0}.get(self.learner, float("nan"))
+        return COEFFICIENTS.get(self.learner, float("nan"))
 
     @property
     def stop_every(self) -> int:
@@ -194,6 +194,9 @@ class Settings:
         intervals = (self.checkpoint_every, self.evaluate_every)
         return math.gcd(*(interval for interval in intervals if interval is not None))
 
+
+COEFFICIENTS = {"edp": 100.0, "fql": 100.0, "fawac": 1.0, "dsrl": 1.0}
+"""What `coefficient` is by default, of the learners that have one."""
 
 # Critics that are regressed on returns to the end, named as `Windows` names those.
 RETURNS = ("monte_carlo", "success_to_go")
@@ -305,7 +308,10 @@ def _check_combinations(settings: Settings) -> None:
         if settings.average_rate is not None:
             raise ValueError("--average-rate is one of --learner cloning.")
     elif settings.coefficient is not None:
-        raise ValueError("--coefficient is one of --learner edp, fql and fawac; it is cloning.")
+        *others, last = COEFFICIENTS
+        raise ValueError(
+            f"--coefficient is one of --learner {', '.join(others)} and {last}; it is cloning."
+        )
     if settings.learner == "cloning" and settings.frozen is not None and critic == "none":
         raise ValueError("--frozen with --critic none leaves nothing to learn.")
     if critic == "success_to_go" and settings.bootstrap_through_success:

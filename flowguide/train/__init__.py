@@ -3,6 +3,7 @@ from ._bootstrapped import Bootstrapped, BootstrappedState
 from ._conditioned import Conditioned, ConditionedState
 from ._critic import critic_loss
 from ._decoupled import DecoupledIQL, DecoupledState
+from ._dsrl import DSRL, DSRLState
 from ._edp import EDP
 from ._fawac import FAWAC
 from ._flow_matching import flow_matching_loss, FlowMatching
@@ -23,6 +24,8 @@ __all__ = [
     "critic_loss",
     "DecoupledIQL",
     "DecoupledState",
+    "DSRL",
+    "DSRLState",
     "EDP",
     "FAWAC",
     "flow_matching_loss",
