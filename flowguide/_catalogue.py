@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 from ._guidance import (
+    agf,
     beam,
     best_of_n,
     bptt,
@@ -116,6 +117,11 @@ CATALOGUE: dict[str, Method] = {
             *("robust_q", robust_q, "gradient"),
             *("the same, of a critic that knows the noise", _QGF),
             needs="a critic of noisy actions",
+        ),
+        Method(
+            *("agf", agf, "gradient", "the gradient of `bptt`, as a network has learnt it"),
+            "Adjoint Guidance Flow (arXiv 2609.34944)",
+            needs="a network of costates as the critic",
         ),
         Method(
             *("guided_action_flow", guided_action_flow, "gradient"),
@@ -251,7 +257,8 @@ def _gradient_name(
 
 def _kind(guidance: GradientGuidance) -> tuple[Any, ...]:
     estimate = guidance.estimate
-    options = (getattr(estimate, each, False) for each in ("noise_conditioned", "straight_through"))
+    told = "noise_conditioned", "costate", "straight_through"
+    options = (getattr(estimate, each, False) for each in told)
     return type(estimate), type(guidance.jacobian), guidance.mean_of_members, *options
 
 

@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 
 from ._checks import is_int
-from ._critic import EncodedCritic, Ensemble, NoiseConditionedCritic, Pessimism
+from ._critic import Costate, EncodedCritic, Ensemble, NoiseConditionedCritic, Pessimism
 from ._policy import FlowPolicy
 from ._velocity import ClassifierFreeVelocity, ReversedVelocity
 from .nn import CriticMLP, NoiseActor, Standardise, ValueMLP, VelocityMLP
@@ -75,6 +75,8 @@ def configuration(part: Any, where: str) -> dict[str, Any]:
         }
     if type(part) is NoiseConditionedCritic:
         return {"class": kind, "critic": configuration(part.critic, f"{where}.critic")}
+    if type(part) is Costate:
+        return {"class": kind, "network": configuration(part.network, f"{where}.network")}
     if type(part) is EncodedCritic:
         return {
             "class": kind,
@@ -101,7 +103,7 @@ def configuration(part: Any, where: str) -> dict[str, Any]:
         return {"class": kind, **{name: getattr(part, name) for name in _NETWORKS[kind][1]}}
     parts = (
         *(FlowPolicy, ReversedVelocity, ClassifierFreeVelocity),
-        *(EncodedCritic, Ensemble, NoiseConditionedCritic, Standardise),
+        *(Costate, EncodedCritic, Ensemble, NoiseConditionedCritic, Standardise),
     )
     known = sorted([*_NETWORKS, *(each.__name__ for each in parts)])
     raise ValueError(
@@ -202,6 +204,8 @@ def construct(description: Any, where: str) -> Any:
         return Ensemble(jax.tree.map(stack, member), reduction)
     if kind == "NoiseConditionedCritic":
         return NoiseConditionedCritic(construct(description["critic"], f"{where}.critic"))
+    if kind == "Costate":
+        return Costate(construct(description["network"], f"{where}.network"))
     if kind == "EncodedCritic":
         return EncodedCritic(
             construct(description["critic"], f"{where}.critic"),

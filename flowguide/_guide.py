@@ -30,6 +30,7 @@ FlowMethod: TypeAlias = Literal[
     "bptt",
     "ood",
     "robust_q",
+    "agf",
     "guided_action_flow",
     "qpilots",
     "cfg",

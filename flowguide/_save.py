@@ -51,9 +51,9 @@ def save(
 
     - `folder`: made if missing.
     - `policy`: a `FlowPolicy` of flowguide's networks. Guidance is not saved: it is a line of code.
-    - `critic`: a critic of flowguide's networks, an `Ensemble` of them, or such an ensemble in a
-        `NoiseConditionedCritic` or an `EncodedCritic` with a `flowguide.nn.Standardise`; None if
-        there is none.
+    - `critic`: a critic of flowguide's networks, an `Ensemble` of them, such an ensemble in a
+        `NoiseConditionedCritic` or an `EncodedCritic` with a `flowguide.nn.Standardise`, or a
+        `Costate`; None if there is none.
     - `observations`: some observations of the data, shape `(count, *observation)`, from which
         `flowguide.weight_unit` can be measured; a training run leaves 256.
 

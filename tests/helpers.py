@@ -150,6 +150,10 @@ def ready(
     policy = fg.FlowPolicy(field, action_shape, **{"num_steps": 4, **options})
     is_noisy = "noisy actions" in needs
     found: Any = mlp_critic(jr.fold_in(key, 1), action_shape, noisy=is_noisy)
+    if "costates" in needs:
+        # Asked as fields are, and once for each gradient.
+        network = nn.VelocityMLP(OBSERVATION_SIZE, action_shape, HIDDEN, key=jr.fold_in(key, 1))
+        return policy, critic(fg.Costate(velocity(network))), method(name, weight)
     if is_noisy:
         found = fg.NoiseConditionedCritic(found)
     return policy, None if is_conditioned else critic(found), method(name, weight)

@@ -162,8 +162,8 @@ def test_every_method_in_one_dimension(examples, tmp_path, capsys):
     module.main(module.Settings(out=tmp_path, actions=50))
     assert drawn(tmp_path) == {"methods_1d"}
     told = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:-1]]
-    # robust_q needs a critic of its own, which one dimension has no use for.
-    assert sorted(told) == sorted({*flowguide.CATALOGUE, "unguided"} - {"robust_q"})
+    # Those need a network of their own, which one dimension has no use for.
+    assert sorted(told) == sorted({*flowguide.CATALOGUE, "unguided"} - {"robust_q", "agf"})
 
 
 def test_trajectory(examples, runs, tmp_path, capsys):

@@ -4,6 +4,11 @@ from .arithmetic import (
     WeightedSum as WeightedSum,
 )
 from .coherence import Coherence as Coherence, coherence as coherence
+from .costate import (
+    check_valued as check_valued,
+    Costate as Costate,
+    holds_costate as holds_costate,
+)
 from .encoded import EncodedCritic as EncodedCritic
 from .ensemble import (
     check_reduction as check_reduction,

@@ -55,6 +55,11 @@ class AbstractEstimate(eqx.Module):
         """What an estimate at `t` costs, with the velocity there: by default that alone."""
         return flow.velocity(t)
 
+    @property
+    def gradient_cost(self) -> Cost:
+        """What the critic's gradient costs there."""
+        return Cost(critic_gradients=self.count)
+
     def pullback_cost(self, flow: FlowCost, t: float) -> Cost:
         """What one vector-Jacobian product of the estimate costs: by default that of a velocity."""
         return pulled_back(flow.velocity(t))

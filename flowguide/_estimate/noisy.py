@@ -1,7 +1,7 @@
 import equinox as eqx
 
 from .._cost import Cost
-from .._critic import depends_on_time
+from .._critic import depends_on_time, holds_costate
 from .base import AbstractEstimate
 
 
@@ -12,9 +12,11 @@ class NoisyAction(AbstractEstimate):
 
     - `noise_conditioned`: insist on a critic that did, a `flowguide.NoiseConditionedCritic` or one
         made of those.
+    - `costate`: insist on a network of its gradients, a `flowguide.Costate`.
     """
 
     noise_conditioned: bool = eqx.field(static=True, default=False)
+    costate: bool = eqx.field(static=True, default=False)
 
     def cleanness(self, t):
         return t
@@ -26,9 +28,20 @@ class NoisyAction(AbstractEstimate):
                 "flowguide.NoiseConditionedCritic (flowguide train --critic robust), got a "
                 f"{type(critic).__name__}. For a critic of clean actions use qgf."
             )
+        if self.costate and not holds_costate(critic):
+            raise ValueError(
+                "agf asks a network of costates: it needs a flowguide.Costate (flowguide train "
+                f"--critic agf), got a {type(critic).__name__}. bptt computes what it has "
+                "learnt, from a critic."
+            )
 
     def __call__(self, flow, t, action):
         return action, flow.step(t, action)
+
+    @property
+    def gradient_cost(self):
+        # A pass forth of one network.
+        return Cost(velocities=1) if self.costate else super().gradient_cost
 
     def pullback_cost(self, flow, t):
         return Cost()

@@ -1,3 +1,4 @@
+from .agf import agf as agf
 from .base import (
     AbstractFlowGuidance as AbstractFlowGuidance,
     AbstractGuidance as AbstractGuidance,

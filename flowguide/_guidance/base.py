@@ -6,7 +6,7 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from .._cost import Cost
-from .._critic import Critic
+from .._critic import check_valued, Critic
 from .._policy import AbstractPolicy, Flow, FlowCost, FlowPolicy, GuidanceTerm
 from .._velocity import VelocityStep
 from .._weight import as_weight
@@ -36,6 +36,12 @@ def needed(critic: Critic | None, name: str) -> Critic:
             f"{critic!r}."
         )
     return critic
+
+
+def valued(critic: Critic | None, name: str) -> Critic:
+    """The critic, refused with a `ValueError` if there is none, or none whose values are known."""
+    check_valued(critic, name)
+    return needed(critic, name)
 
 
 class AbstractFlowGuidance(AbstractGuidance):

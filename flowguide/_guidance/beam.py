@@ -14,7 +14,7 @@ from .._dtypes import solve_dtype
 from .._estimate import refuse_step_to
 from .._policy import AbstractWrapper, Acted, FlowPolicy, raw_observation, Trace
 from .._pytree import PyTree
-from .base import AbstractGuidance, needed
+from .base import AbstractGuidance, valued
 
 
 class BeamPolicy(AbstractWrapper):
@@ -120,7 +120,7 @@ class Beam(AbstractGuidance):
                 f"{type(policy).__name__}."
             )
         refuse_step_to(policy)
-        return BeamPolicy(policy, needed(critic, "beam"), self)
+        return BeamPolicy(policy, valued(critic, "beam"), self)
 
 
 def beam(n: int = 4, keep: int = 1, levels: Sequence[float] = (0.5,)) -> Beam:

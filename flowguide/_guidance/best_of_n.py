@@ -12,7 +12,7 @@ from .._cost import Cost
 from .._critic import Critic, ranked, share_unknown, values_of
 from .._policy import AbstractPolicy, AbstractWrapper, Acted, raw_observation, Trace
 from .._pytree import PyTree
-from .base import AbstractGuidance, needed
+from .base import AbstractGuidance, valued
 
 
 class BestOfNPolicy(AbstractWrapper):
@@ -67,7 +67,7 @@ class BestOfN(AbstractGuidance):
     n: int = eqx.field(static=True)
 
     def __call__(self, policy: AbstractPolicy, critic: Critic | None) -> BestOfNPolicy:
-        return BestOfNPolicy(policy, needed(critic, "best_of_n"), self)
+        return BestOfNPolicy(policy, valued(critic, "best_of_n"), self)
 
 
 def best_of_n(n: int = 4) -> BestOfN:

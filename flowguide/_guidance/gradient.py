@@ -176,7 +176,7 @@ class GradientGuidance(AbstractFlowGuidance):
         if not is_active(self.weight, t):
             return flow.velocity(t)
         estimate = self.estimate.cost(flow, t) + self.jacobian.cost(self.estimate, flow, t)
-        return estimate + Cost(critic_gradients=self.estimate.count)
+        return estimate + self.estimate.gradient_cost
 
     def prepare_cost(self, flow: FlowCost) -> Cost:
         return weight_cost(self.weight, flow)

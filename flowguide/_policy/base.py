@@ -30,7 +30,7 @@ class Trace(eqx.Module):
     - `velocities`: guided velocities there, shape `(T, *action)`.
     - `guidance`: the part of them that guidance added, shape `(T, *action)`.
     - `clean_actions`: where the critic was differentiated, shape `(T, *action)`; NaN if unguided.
-    - `values`: the critic's values there, shape `(T,)`; NaN if unguided.
+    - `values`: the critic's values there, shape `(T,)`; NaN if unguided, or not known.
     - `num_nonfinite`: the number of steps left unguided because a gradient was not finite.
     """
 

@@ -7,6 +7,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import is_int
 from .._cost import Cost
+from .._critic import check_valued
 from .._pytree import PyTree
 from .._random import seed_key
 from .base import AbstractWeight, as_number, WeightPoint
@@ -72,6 +73,7 @@ class Kappa(AbstractWeight):
         self.num_actions, self.measured = int(num_actions), None
 
     def bind(self, policy: Any, critic: Any) -> "Kappa":
+        check_valued(critic, "Kappa")
         if self.observations is None:
             return self
         unit = weight_unit(policy, critic, self.observations, num_actions=self.num_actions)

@@ -17,7 +17,9 @@ NONE = {"velocities": 0, "pullbacks": 0, "critic_values": 0, "critic_gradients":
 
 def counted(name, key, **options):
     calls = Calls()
-    ready_ = ready(name, key, velocity=calls.velocity, critic=calls.critic, **options)
+    # A network of costates is asked as fields are.
+    critic = {} if name == "agf" else {"critic": calls.critic}
+    ready_ = ready(name, key, velocity=calls.velocity, **critic, **options)
     return calls, *ready_
 
 

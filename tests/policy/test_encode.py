@@ -71,6 +71,9 @@ def guided_with(encode, name, key, weight):
     policy, critic, guidance = ready(name, key, weight=weight, encode=encode, num_steps=3)
     if name == "robust_q":
         critic = fg.NoiseConditionedCritic(raw_critic(critic.critic))
+    elif name == "agf":
+        network = critic.network
+        critic = fg.Costate(lambda t, a, o: network(t, a, o[:OBSERVATION_SIZE]))
     elif name == "guided_action_flow":
         members = [raw_critic(member) for member in mlp_critic(key, stacked=False).critics]
         critic = fg.Ensemble(members)
@@ -189,6 +192,9 @@ def test_critics_can_see_what_the_encoder_saw(key, name):
 
     if name == "robust_q":
         looking = fg.NoiseConditionedCritic(reads_features(critic.critic))
+    elif name == "agf":
+        network = critic.network
+        looking = fg.Costate(lambda t, a, o: network(t, a, o["features"]))
     elif name == "guided_action_flow":
         looking = fg.Ensemble([reads_features(m) for m in mlp_critic(key, stacked=False).critics])
         critic = fg.Ensemble(mlp_critic(key, stacked=False).critics)
@@ -204,7 +210,7 @@ def test_critics_can_see_what_the_encoder_saw(key, name):
     if (
         looking is not None
         and critic is not None
-        and name not in ("guided_action_flow", "robust_q")
+        and name not in ("guided_action_flow", "robust_q", "agf")
     ):
         unit = fg.weight_unit(observed, looking, seen[None])
         np.testing.assert_allclose(unit, fg.weight_unit(policy, critic, seen[None]), rtol=1e-4)

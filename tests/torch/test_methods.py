@@ -21,6 +21,9 @@ def torch_velocity(field):
 def torch_critic(critic):
     if isinstance(critic, fg.NoiseConditionedCritic):
         return fg.NoiseConditionedCritic(torch_critic(critic.critic))
+    if isinstance(critic, fg.Costate):
+        # Its network is made as velocities are.
+        return critic
     return fgt.critic(CriticNetworks(critic))
 
 

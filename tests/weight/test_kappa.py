@@ -59,8 +59,11 @@ def test_here_it_is_kappa_times_the_unit_of_a_few_actions_here(key):
         np.testing.assert_allclose(guided.from_noise(noise, o), expected, atol=2e-5)
 
 
-# QPILOTS has a default of its own, which does not follow the critic's scale either.
-@pytest.mark.parametrize("name", [name for name in GRADIENT if name != "qpilots"])
+# Of their own, which do not follow the critic's scale either.
+OTHER_DEFAULTS = {"qpilots", "agf"}
+
+
+@pytest.mark.parametrize("name", [name for name in GRADIENT if name not in OTHER_DEFAULTS])
 def test_the_default_is_kappa_here(name):
     weight = fg.CATALOGUE[name].make().weight
     assert isinstance(weight, fg.Kappa) and weight.observations is None
