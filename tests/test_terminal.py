@@ -112,7 +112,7 @@ def test_collecting_ends_with_the_command_that_trains(tmp_path, monkeypatch, cap
     assert train.settings.dataset_dir == tmp_path
 
 
-@pytest.mark.parametrize("critic", ["iql", "robust", "none"])
+@pytest.mark.parametrize("critic", ["iql", "robust", "agf", "none"])
 def test_training_ends_with_the_command_that_uses_it(critic, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("flowguide.runs.run", lambda *_, **__: None)
     Train(Settings(TASK, critic=critic, horizon=7), tmp_path / "a run").run()
@@ -122,7 +122,8 @@ def test_training_ends_with_the_command_that_uses_it(critic, tmp_path, monkeypat
         assert following.settings.horizon == 7
         return
     assert following.runs == (tmp_path / "a run",)
-    assert following.guidances.method == ("robust_q" if critic == "robust" else "qgf",)
+    method = {"robust": "robust_q", "agf": "agf"}.get(critic, "qgf")
+    assert following.guidances.method == (method,)
 
 
 def test_a_finished_run_is_said_to_be_so_once(tmp_path, monkeypatch, capsys):

@@ -48,7 +48,7 @@ class Train:
             # Chunks of a critic are those of its policy.
             options = ["--horizon", str(settings.horizon), "--dataset-dir", settings.dataset_dir]
             return ["train", settings.task, "--frozen", out, *options, "--out", out / "critic"]
-        method = ["--method", "robust_q"] if settings.critic == "robust" else []
+        method = [] if settings.method == "qgf" else ["--method", settings.method]
         return ["evaluate", out, *method, "--out", out / "results.jsonl"]
 
 

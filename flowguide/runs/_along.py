@@ -22,9 +22,8 @@ def evaluate_along(
     from ..results import read_episodes, summarise, write_episodes
 
     settings = prepared.settings
-    method = "robust_q" if settings.critic == "robust" else "qgf"
     weights = settings.evaluate_weights if settings.critic != "none" else ()
-    guidances = cross([method] if weights else [], weights=weights)
+    guidances = cross([settings.method] if weights else [], weights=weights)
     episode_seeds = range(settings.evaluate_episodes)
     folder.evaluations.mkdir(exist_ok=True)
     for seed, (policy, critic) in zip(prepared.seeds, prepared.models(state), strict=True):

@@ -14,6 +14,7 @@ from .._policy import FlowPolicy
 from ..data import Dataset
 from ..train import (
     AbstractLearner,
+    AGF,
     Bootstrapped,
     DecoupledIQL,
     DSRL,
@@ -75,6 +76,9 @@ def make_learner(
         expectile = settings.distil_expectile
         return DecoupledIQL(make_chunk_critic, learner, settings.horizon, expectile)
 
+    def frozen_steps() -> int | None:
+        return policy.num_steps if settings.times == "grid" else None
+
     makers: dict[str, Callable[[], AbstractLearner]] = {
         "iql": iql,
         "sarsa": lambda: Bootstrapped(make_critic, None, None, rate, optimiser),
@@ -84,10 +88,10 @@ def make_learner(
         "monte_carlo": lambda: ReturnRegression(make_critic, optimiser),
         "success_to_go": lambda: ReturnRegression(make_critic, optimiser),
         "robust": lambda: NoiseConditioned(
-            critic,
-            partial(make_critic, noisy=True),
-            optimiser,
-            policy.num_steps if settings.times == "grid" else None,
+            *(critic, partial(make_critic, noisy=True), optimiser, frozen_steps())
+        ),
+        "agf": lambda: AGF(
+            *(make_velocity, policy, critic), optimiser=optimiser, num_steps=frozen_steps()
         ),
     }
     coefficient = settings.learner_coefficient

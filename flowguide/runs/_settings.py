@@ -13,7 +13,7 @@ from ..ogbench import is_goal_conditioned
 from ._metrics import Tracker
 
 CriticKind = Literal[
-    "iql", "sarsa", "bootstrapped", "monte_carlo", "success_to_go", "robust", "none"
+    "iql", "sarsa", "bootstrapped", "monte_carlo", "success_to_go", "robust", "agf", "none"
 ]
 LearnerKind = Literal["cloning", "edp", "fql", "fawac", "dsrl"]
 
@@ -55,7 +55,8 @@ class Settings:
     """What the critic learns: iql (the best actions in the data); sarsa (the data's own next
     actions); bootstrapped (the frozen policy's own value, or the guided policy's); monte_carlo (the
     returns that episodes had); success_to_go (discount ** steps until success); robust (a frozen
-    critic's values, from noisy actions); none (a policy alone)."""
+    critic's values, from noisy actions); agf (its gradient, as it comes back through the frozen
+    policy); none (a policy alone)."""
 
     learner: LearnerKind = "cloning"
     """How the policy learns: cloning, from the data alone; or from the policy and the critic of a
@@ -68,7 +69,7 @@ class Settings:
 
     frozen: Path | None = None
     """A finished run whose policy is used as it is, so that only a critic is trained: the policy of
-    a dataset serves all its tasks. Needed by bootstrapped, and by robust and --learner for its
+    a dataset serves all its tasks. Needed by bootstrapped, and by robust, agf and --learner for its
     critic too."""
 
     expectile: float = 0.9
@@ -189,6 +190,11 @@ class Settings:
         return COEFFICIENTS.get(self.learner, float("nan"))
 
     @property
+    def method(self) -> str:
+        """The guidance that what is trained is for."""
+        return {"robust": "robust_q", "agf": "agf"}.get(self.critic, "qgf")
+
+    @property
     def stop_every(self) -> int:
         """Updates between two moments at which a checkpoint or an evaluation can be due."""
         intervals = (self.checkpoint_every, self.evaluate_every)
@@ -197,6 +203,9 @@ class Settings:
 
 COEFFICIENTS = {"edp": 100.0, "fql": 100.0, "fawac": 1.0, "dsrl": 1.0}
 """What `coefficient` is by default, of the learners that have one."""
+
+# Critics that learn from a finished run's critic.
+OF_CRITICS = ("robust", "agf")
 
 # Critics that are regressed on returns to the end, named as `Windows` names those.
 RETURNS = ("monte_carlo", "success_to_go")
@@ -279,7 +288,7 @@ def _check_combinations(settings: Settings) -> None:
             f"which --critic {critic} is not defined: expected iql or none, or a name with a task, "
             "such as 'cube-single-play-singletask-task1-v0'."
         )
-    if settings.frozen is None and critic in ("bootstrapped", "robust"):
+    if settings.frozen is None and critic in ("bootstrapped", *OF_CRITICS):
         raise ValueError(
             f"--critic {critic} learns from a finished run: --frozen names its folder. "
             "`flowguide train TASK --critic none --out RUN` trains a policy alone, --critic iql a "

@@ -32,7 +32,7 @@ from ..ogbench import (
     ogbench_slices,
     warn_of_no_success,
 )
-from ._settings import learner_names, RETURNS, Settings
+from ._settings import learner_names, OF_CRITICS, RETURNS, Settings
 
 # Of a slice: as many as OGBench's own validation files have.
 VALIDATION_EPISODES = 100
@@ -160,7 +160,7 @@ def load_frozen(settings: Settings) -> Frozen:
     if policy is None:
         raise ValueError(f"{folder} holds no policy.")
     asking = {
-        "--critic robust": settings.critic == "robust",
+        f"--critic {settings.critic}": settings.critic in OF_CRITICS,
         f"--learner {settings.learner}": settings.learner != "cloning",
     }
     for option, is_asked in asking.items():
@@ -183,7 +183,7 @@ def check_frozen(settings: Settings, frozen: Frozen, dataset: Dataset) -> None:
     try:
         jax.eval_shape(frozen.policy.from_noise, action, observation)
         if frozen.critic is not None and (
-            settings.critic == "robust" or settings.learner != "cloning"
+            settings.critic in OF_CRITICS or settings.learner != "cloning"
         ):
             jax.eval_shape(frozen.critic, observation, action)
     except Exception as error:

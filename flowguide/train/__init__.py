@@ -1,3 +1,4 @@
+from ._agf import AGF
 from ._best import Best
 from ._bootstrapped import Bootstrapped, BootstrappedState
 from ._conditioned import Conditioned, ConditionedState
@@ -16,6 +17,7 @@ from ._regression import ReturnRegression
 
 __all__ = [
     "AbstractLearner",
+    "AGF",
     "Best",
     "Bootstrapped",
     "BootstrappedState",

@@ -126,10 +126,10 @@ def test_several_seeds(settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "critic", ["iql", "sarsa", "monte_carlo", "success_to_go", "bootstrapped", "robust"]
+    "critic", ["iql", "sarsa", "monte_carlo", "success_to_go", "bootstrapped", "robust", "agf"]
 )
 def test_a_frozen_policy_serves_every_critic(settings, tmp_path, critic):
-    kind = {"critic": "iql"} if critic == "robust" else {"critic": "none"}
+    kind = {"critic": "iql"} if critic in ("robust", "agf") else {"critic": "none"}
     quiet_run(settings(**kind), tmp_path / "policy")
     frozen = tmp_path / "policy"
     more = {"target_method": "qgf", "target_best_of_n": 2} if critic == "bootstrapped" else {}
@@ -137,7 +137,8 @@ def test_a_frozen_policy_serves_every_critic(settings, tmp_path, critic):
     policy, found = fg.load(tmp_path / "critic")
     assert eqx.tree_equal(policy, fg.load(frozen)[0])
     assert isinstance(found, fg.NoiseConditionedCritic) == (critic == "robust")
-    method = "robust_q" if critic == "robust" else "qgf"
+    assert isinstance(found, fg.Costate) == (critic == "agf")
+    method = {"robust": "robust_q", "agf": "agf"}.get(critic, "qgf")
     guided = fg.guide(policy, found, method, weight=1.0)
     action = guided(jnp.zeros(2), key=jax.random.key(0))
     assert np.all(np.isfinite(action))
