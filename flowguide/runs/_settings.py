@@ -63,8 +63,8 @@ class Settings:
     distilled), fawac (cloning by advantage)."""
 
     coefficient: float | None = None
-    """Of the learner: edp's weight of cloning (by default 100), fql's alpha (100), fawac's inverse
-    temperature (1)."""
+    """Of the learner: edp's weight of cloning (by default 100), fql's alpha (100), for both inf for
+    cloning alone; fawac's inverse temperature (1)."""
 
     frozen: Path | None = None
     """A finished run whose policy is used as it is, so that only a critic is trained: the policy of
