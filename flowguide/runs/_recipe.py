@@ -23,6 +23,7 @@ from ..train import (
     IQL,
     Jointly,
     NoiseConditioned,
+    QAM,
     ReturnRegression,
 )
 from ._settings import learner_names, RETURNS, Settings
@@ -95,6 +96,7 @@ def make_learner(
         "fawac": lambda: FAWAC(
             *(make_velocity, policy, critic, coefficient), optimiser=optimiser, num_steps=num_steps
         ),
+        "qam": lambda: QAM(policy, critic, coefficient, optimiser),
     }
     learners: dict[str, AbstractLearner] = {}
     for name in learner_names(settings):

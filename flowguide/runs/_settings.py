@@ -15,7 +15,7 @@ from ._metrics import Tracker
 CriticKind = Literal[
     "iql", "sarsa", "bootstrapped", "monte_carlo", "success_to_go", "robust", "none"
 ]
-LearnerKind = Literal["cloning", "edp", "fql", "fawac"]
+LearnerKind = Literal["cloning", "edp", "fql", "fawac", "qam"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Settings:
     learner: LearnerKind = "cloning"
     """How the policy learns: cloning, from the data alone; or from the policy and the critic of a
     finished run (--frozen, with --critic none): edp (valued one step ahead), fql (one step,
-    distilled), fawac (cloning by advantage)."""
+    distilled), fawac (cloning by advantage), qam (the policy itself, tuned by adjoint matching)."""
 
     coefficient: float | None = None
     """Of the learner: edp's weight of cloning (by default 100), fql's alpha (100), for both inf for
-    cloning alone; fawac's inverse temperature (1)."""
+    cloning alone; fawac's inverse temperature (1), qam's (10)."""
 
     frozen: Path | None = None
     """A finished run whose policy is used as it is, so that only a critic is trained: the policy of
@@ -186,7 +186,7 @@ class Settings:
         """What `coefficient` is, by default that of the learner."""
         if self.coefficient is not None:
             return self.coefficient
-        return {"edp": 100.0, "fql": 100.0, "fawac": 1.0}.get(self.learner, float("nan"))
+        return DEFAULT_COEFFICIENTS.get(self.learner, float("nan"))
 
     @property
     def stop_every(self) -> int:
@@ -194,6 +194,11 @@ class Settings:
         intervals = (self.checkpoint_every, self.evaluate_every)
         return math.gcd(*(interval for interval in intervals if interval is not None))
 
+
+DEFAULT_COEFFICIENTS = {"edp": 100.0, "fql": 100.0, "fawac": 1.0, "qam": 10.0}
+# Learners whose coefficient is an inverse temperature: at 0 it is the cloned policy, and infinite
+# it is none.
+TEMPERED = ("fawac", "qam")
 
 # Critics that are regressed on returns to the end, named as `Windows` names those.
 RETURNS = ("monte_carlo", "success_to_go")
@@ -297,15 +302,19 @@ def _check_combinations(settings: Settings) -> None:
                 f"--learner {settings.learner} learns a policy from the policy and the critic of a "
                 "finished run: expected --frozen RUN and --critic none."
             )
-        if not settings.learner_coefficient >= (1e-30 if settings.learner != "fawac" else 0):
+        coefficient = settings.learner_coefficient
+        is_tempered = settings.learner in TEMPERED
+        if not (0 <= coefficient < float("inf") if is_tempered else coefficient > 0):
             raise ValueError(
-                f"coefficient must be {'at least' if settings.learner == 'fawac' else 'above'} 0 "
+                f"coefficient must be {'finite and at least' if is_tempered else 'above'} 0 "
                 f"for --learner {settings.learner}, got {settings.coefficient}."
             )
         if settings.average_rate is not None:
             raise ValueError("--average-rate is one of --learner cloning.")
     elif settings.coefficient is not None:
-        raise ValueError("--coefficient is one of --learner edp, fql and fawac; it is cloning.")
+        raise ValueError(
+            "--coefficient is one of --learner edp, fql, fawac and qam; it is cloning."
+        )
     if settings.learner == "cloning" and settings.frozen is not None and critic == "none":
         raise ValueError("--frozen with --critic none leaves nothing to learn.")
     if critic == "success_to_go" and settings.bootstrap_through_success:

@@ -59,9 +59,13 @@ def valued_loss(
     and the error against what is imitated, and the size is that of the batch's values. With an
     infinite coefficient it is the error alone."""
     values, errors = jax.vmap(of_sample)(*batched)
-    size = jax.lax.stop_gradient(weighted_mean(jnp.abs(values), weights))
     value, error = weighted_mean(values, weights), weighted_mean(errors, weights)
     losses = {"loss": error, "value": value}
     if np.isinf(coefficient):
         return error, losses
-    return coefficient * error - value / size, losses
+    return coefficient * error - value / mean_size(values, weights), losses
+
+
+def mean_size(values: Float[Array, " batch"], weights: Float[Array, " batch"]) -> Array:
+    """The mean size of a batch's values: in these units no coefficient depends on their scale."""
+    return jax.lax.stop_gradient(weighted_mean(jnp.abs(values), weights))

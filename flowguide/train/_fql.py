@@ -44,7 +44,8 @@ class FQL(AbstractLearner):
 
     `ValueError` for an alpha that is not above 0.
 
-    Source: flow Q-learning, Park, Li and Levine (arXiv 2502.02538), with its normalised values.
+    Source: flow Q-learning, Park, Li and Levine (arXiv 2502.02538), with its normalised values. Of
+    a teacher that `QAM` tuned, it is QAM's variant of one step, QAM-F (arXiv 2601.14234).
     """
 
     make_velocity: Callable[[PRNGKeyArray], VelocityField]
