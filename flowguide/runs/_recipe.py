@@ -25,6 +25,7 @@ from ..train import (
     IQL,
     Jointly,
     NoiseConditioned,
+    QAM,
     ReturnRegression,
 )
 from ._settings import learner_names, RETURNS, Settings
@@ -105,6 +106,7 @@ def make_learner(
             *(make_velocity, policy, critic, coefficient), optimiser=optimiser, num_steps=num_steps
         ),
         "dsrl": lambda: DSRL(make_actor, make_critic, policy, critic, optimiser=optimiser),
+        "qam": lambda: QAM(policy, critic, coefficient, optimiser),
     }
     learners: dict[str, AbstractLearner] = {}
     for name in learner_names(settings):

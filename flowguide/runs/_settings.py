@@ -15,7 +15,7 @@ from ._metrics import Tracker
 CriticKind = Literal[
     "iql", "sarsa", "bootstrapped", "monte_carlo", "success_to_go", "robust", "agf", "none"
 ]
-LearnerKind = Literal["cloning", "edp", "fql", "fawac", "dsrl"]
+LearnerKind = Literal["cloning", "edp", "fql", "fawac", "dsrl", "qam"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +61,12 @@ class Settings:
     learner: LearnerKind = "cloning"
     """How the policy learns: cloning, from the data alone; or from the policy and the critic of a
     finished run (--frozen, with --critic none): edp (valued one step ahead), fql (one step,
-    distilled), fawac (cloning by advantage), dsrl (the frozen policy, steered by its noise)."""
+    distilled), fawac (cloning by advantage), dsrl (the frozen policy, steered by its noise), qam
+    (the policy itself, tuned by adjoint matching)."""
 
     coefficient: float | None = None
-    """Of the learner: edp's weight of cloning (by default 100), fql's alpha (100), fawac's inverse
-    temperature (1), dsrl's noise scale (1)."""
+    """Of the learner: edp's weight of cloning (by default 100), fql's alpha (100), for both inf for
+    cloning alone; fawac's inverse temperature (1), qam's (10); dsrl's noise scale (1)."""
 
     frozen: Path | None = None
     """A finished run whose policy is used as it is, so that only a critic is trained: the policy of
@@ -201,8 +202,12 @@ class Settings:
         return math.gcd(*(interval for interval in intervals if interval is not None))
 
 
-COEFFICIENTS = {"edp": 100.0, "fql": 100.0, "fawac": 1.0, "dsrl": 1.0}
+COEFFICIENTS = {"edp": 100.0, "fql": 100.0, "fawac": 1.0, "dsrl": 1.0, "qam": 10.0}
 """What `coefficient` is by default, of the learners that have one."""
+
+# Learners whose coefficient is an inverse temperature, at 0 the cloned policy; and those of which
+# it is a weight of cloning, infinite for that alone.
+TEMPERED, CLONING_AGAINST = ("fawac", "qam"), ("edp", "fql")
 
 # Critics that learn from a finished run's critic.
 OF_CRITICS = ("robust", "agf")
@@ -309,10 +314,14 @@ def _check_combinations(settings: Settings) -> None:
                 f"--learner {settings.learner} learns a policy from the policy and the critic of a "
                 "finished run: expected --frozen RUN and --critic none."
             )
-        if not settings.learner_coefficient >= (1e-30 if settings.learner != "fawac" else 0):
+        coefficient, is_tempered = settings.learner_coefficient, settings.learner in TEMPERED
+        has_limit = settings.learner in CLONING_AGAINST
+        is_above = coefficient >= 0 if is_tempered else coefficient > 0
+        if not is_above or (math.isinf(coefficient) and not has_limit):
             raise ValueError(
-                f"coefficient must be {'at least' if settings.learner == 'fawac' else 'above'} 0 "
-                f"for --learner {settings.learner}, got {settings.coefficient}."
+                f"coefficient must be {'' if has_limit else 'finite and '}"
+                f"{'at least' if is_tempered else 'above'} 0 for --learner {settings.learner}, got "
+                f"{settings.coefficient}."
             )
         if settings.average_rate is not None:
             raise ValueError("--average-rate is one of --learner cloning.")

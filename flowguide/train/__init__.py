@@ -13,6 +13,7 @@ from ._iql import IQL, IQLState, value_loss
 from ._learner import AbstractLearner, Jointly, LearnerState
 from ._loop import init, Report, train, TrainState
 from ._noise_conditioned import NoiseConditioned
+from ._qam import QAM
 from ._regression import ReturnRegression
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Jointly",
     "LearnerState",
     "NoiseConditioned",
+    "QAM",
     "Report",
     "ReturnRegression",
     "train",

@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from ._learner import copied
+
 
 class Best(eqx.Module):
     """What had the lowest validation loss so far; of each seed on its own, with several.
@@ -23,9 +25,7 @@ class Best(eqx.Module):
 
 @eqx.filter_jit
 def init_best(result: PyTree, seeds: tuple[int, ...]) -> Best:
-    # Copied: the state that the result is part of is consumed by the next update.
-    result = jax.tree.map(lambda x: x.copy() if eqx.is_array(x) else x, result)
-    return Best(result, jnp.full(seeds, jnp.inf), jnp.zeros(seeds, jnp.int32))
+    return Best(copied(result), jnp.full(seeds, jnp.inf), jnp.zeros(seeds, jnp.int32))
 
 
 @eqx.filter_jit

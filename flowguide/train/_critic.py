@@ -3,6 +3,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
@@ -55,8 +56,16 @@ def valued_loss(
     *batched: PyTree,
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """`coefficient * error - value / size`, where `of_sample` gives the critic's value of an action
-    and the error against what is imitated, and the size is that of the batch's values."""
+    and the error against what is imitated, and the size is that of the batch's values. With an
+    infinite coefficient it is the error alone."""
     values, errors = jax.vmap(of_sample)(*batched)
-    size = jax.lax.stop_gradient(weighted_mean(jnp.abs(values), weights))
     value, error = weighted_mean(values, weights), weighted_mean(errors, weights)
-    return coefficient * error - value / size, {"loss": error, "value": value}
+    losses = {"loss": error, "value": value}
+    if np.isinf(coefficient):
+        return error, losses
+    return coefficient * error - value / mean_size(values, weights), losses
+
+
+def mean_size(values: Float[Array, " batch"], weights: Float[Array, " batch"]) -> Array:
+    """The mean size of a batch's values: in these units no coefficient depends on their scale."""
+    return jax.lax.stop_gradient(weighted_mean(jnp.abs(values), weights))

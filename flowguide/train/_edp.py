@@ -26,8 +26,8 @@ class EDP(AbstractLearner):
 
     - `make_velocity`: a callable from a key to a velocity field, an `equinox.Module`.
     - `critic`: the frozen critic.
-    - `weight`: $w$, of cloning against the critic; values count in units of their mean size in a
-        batch, so the weight does not depend on the critic's scale.
+    - `weight`: $w$, of cloning against the critic; at infinity cloning alone counts. Values count
+        in units of their mean size in a batch, so the weight does not depend on the critic's scale.
     - `optimiser`: an optax optimiser.
     - `num_steps`: the times, as in `FlowMatching`.
     - `low`, `high`: the bounds of actions, as in `flowguide.FlowPolicy`.

@@ -31,9 +31,9 @@ class FQL(AbstractLearner):
     - `make_velocity`: a callable from a key to the student's velocity field, an `equinox.Module`.
     - `policy`: the frozen flow policy.
     - `critic`: the frozen critic.
-    - `alpha`: $\alpha$ above 0, of the teacher against the critic. The squared distance is averaged
-        over the action's entries, and values count in units of their mean size in a batch, so alpha
-        does not depend on the critic's scale.
+    - `alpha`: $\alpha$ above 0, of the teacher against the critic; at infinity the teacher alone
+        counts. The squared distance is averaged over the action's entries, and values count in
+        units of their mean size in a batch, so alpha does not depend on the critic's scale.
     - `optimiser`: an optax optimiser.
 
     **Returns:**
@@ -44,7 +44,8 @@ class FQL(AbstractLearner):
 
     `ValueError` for an alpha that is not above 0.
 
-    Source: flow Q-learning, Park, Li and Levine (arXiv 2502.02538), with its normalised values.
+    Source: flow Q-learning, Park, Li and Levine (arXiv 2502.02538), with its normalised values. Of
+    a teacher that `QAM` tuned, it is QAM's variant of one step, QAM-F (arXiv 2601.14234).
     """
 
     make_velocity: Callable[[PRNGKeyArray], VelocityField]

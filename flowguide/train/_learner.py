@@ -111,6 +111,11 @@ def follow(target: PyTree, model: PyTree, rate: float) -> PyTree:
     return eqx.combine(optax.incremental_update(new, old, rate), static)
 
 
+def copied(model: PyTree) -> PyTree:
+    """The model in memory of its own: a state is consumed by the update that follows it."""
+    return jax.tree.map(lambda x: x.copy() if eqx.is_array(x) else x, model)
+
+
 def mean_loss(loss: Callable[..., Array], weights: Array, *batched: PyTree) -> Array:
     """`loss` of each sample of a batch, averaged over the samples that count.
 

@@ -162,7 +162,7 @@ def test_a_critic_of_longer_chunks(settings, tmp_path, task):
             settings(TASK, **{"critic_horizon": 7, **changes}).check()
 
 
-@pytest.mark.parametrize("learner", ["edp", "fql", "fawac", "dsrl"])
+@pytest.mark.parametrize("learner", ["edp", "fql", "fawac", "dsrl", "qam"])
 def test_a_policy_that_a_finished_runs_critic_trains(settings, tmp_path, learner):
     quiet_run(settings(), tmp_path / "run")
     options = {"learner": learner, "critic": "none", "frozen": tmp_path / "run"}
@@ -194,6 +194,23 @@ def test_a_policy_that_a_finished_runs_critic_trains(settings, tmp_path, learner
     quiet_run(settings(critic="none"), tmp_path / "alone")
     with pytest.raises(ValueError, match=f"--learner {learner} learns from a critic, and .* none"):
         quiet_run(settings(**{**options, "frozen": tmp_path / "alone"}), tmp_path / "none")
+
+
+def test_qam_is_distilled_into_one_step(settings, tmp_path):
+    quiet_run(settings(), tmp_path / "run")
+    options = {"critic": "none", "learner": "qam", "frozen": tmp_path / "run"}
+    quiet_run(settings(coefficient=0.0, **options), tmp_path / "same")
+    assert eqx.tree_equal(fg.load(tmp_path / "same"), fg.load(tmp_path / "run"))
+    quiet_run(settings(seeds=2, **options), tmp_path / "qam")
+    one, other = (fg.load(tmp_path / "qam", seed=seed)[0] for seed in (0, 1))
+    assert not eqx.tree_equal(one, other)
+    seed = tmp_path / "qam" / "seed_1"
+    options |= {"learner": "fql", "frozen": seed, "coefficient": float("inf")}
+    quiet_run(settings(**options), tmp_path / "fast")
+    assert fg.load(tmp_path / "fast")[0].num_steps == 1
+    for learner in ("fawac", "qam"):
+        with pytest.raises(ValueError, match="coefficient must be finite and at least 0 .*got inf"):
+            settings(**{**options, "learner": learner}).check()
 
 
 def test_a_setting_that_is_younger_than_the_run_was_its_default(settings, tmp_path):

@@ -1,5 +1,6 @@
 """Critics on a walk along a line, where every value has a closed form."""
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +13,7 @@ import pytest
 import flowguide as fg
 from flowguide import nn
 from flowguide.data import Windows
+from flowguide.diagnose import MixtureVelocity
 from flowguide.train import (
     Bootstrapped,
     DecoupledIQL,
@@ -185,26 +187,91 @@ def test_returns_that_need_bootstrapping_are_refused(key):
         train(learner, Windows(chain_dataset(20), 1, GAMMA), steps=5, batch_size=8, key=key)
 
 
-def test_a_noise_conditioned_critic_is_the_mean_over_clean_actions(key):
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_a_noise_conditioned_critic_is_the_mean_over_clean_actions(key, temperature):
     """The data are +1 and -1 in equal parts. Of a noisy action, Bayes' rule says how likely each
-    is, and the critic is the mean of their values."""
+    is, and the critic is the mean of their values, or the soft one."""
 
     def clean(observation, action):
         return 2.0 * action[0, 0] + 1.0
 
-    learner = NoiseConditioned(clean, lambda k: make_critic(k, noisy=True), optax.adam(1e-3))
+    optimiser = optax.adam(optax.cosine_decay_schedule(3e-3, 2000))
+    learner = NoiseConditioned(
+        clean, lambda k: make_critic(k, noisy=True), optimiser, temperature=temperature
+    )
     windows = Windows(chain_dataset(), 1, GAMMA)
-    critic: Any = train(learner, windows, steps=4000, batch_size=256, key=key).result(learner)
+    critic: Any = train(learner, windows, steps=2000, batch_size=128, key=key).result(learner)
     assert isinstance(critic, fg.NoiseConditionedCritic)
     for t in (0.0, 0.3, 0.6):
         for noisy in (-0.6, 0.1, 0.8):
             # a_t = (1 - t) noise + t a, so the log odds of +1 are 2 t a_t / (1 - t)^2.
             odds = 2 * t * noisy / (1 - t) ** 2
             expected = 2 * np.tanh(odds / 2) + 1
+            if temperature:
+                likely = np.array([1.0, np.exp(odds)]) / (1 + np.exp(odds))
+                soft = np.exp(temperature * np.array([-1.0, 3.0])) @ likely
+                expected = np.log(soft) / temperature
             ensemble: Any = critic.critic
             found = ensemble.members((jnp.zeros(1), jnp.float32(t)), jnp.full((1, 1), noisy)).mean()
             np.testing.assert_allclose(found, expected, atol=0.3)
     np.testing.assert_allclose(critic(jnp.zeros(1), RIGHT), 3.0, atol=0.3)
+
+
+def test_soft_values_guide_to_the_policy_times_their_exponential(key):
+    """Two ways, at -1 and 1, whose values differ by 2: the better one is e^(2 tau) times as likely,
+    and its actions go tau s^2 further. By the plain mean, guided alike, they go too far."""
+    std, temperature = 0.3, 1.5
+    velocity = MixtureVelocity([-1.0, 1.0], std)
+    policy = fg.FlowPolicy(velocity, (1,), num_steps=100, low=-9.0, high=9.0)
+
+    def value(timed, action, is_soft):
+        t = timed[1]
+        variance = (1 - t) ** 2 + (t * std) ** 2
+        ways = jnp.array([-1.0, 1.0])
+        likely = jax.nn.softmax(-((action[0] - t * ways) ** 2) / (2 * variance))
+        means = ways + t * std**2 * (action[0] - t * ways) / variance
+        # The variance within a way is the same everywhere, and has no gradient.
+        soft = jax.nn.logsumexp(temperature * means, b=likely) / temperature
+        return soft if is_soft else likely @ means
+
+    weight = fg.ScoreWeight(temperature, cap=100.0)
+    for is_soft in (True, False):
+        critic = fg.NoiseConditionedCritic(partial(value, is_soft=is_soft))
+        guided = fg.guide(policy, critic, fg.robust_q(weight))
+        actions = np.asarray(fg.sample(guided, jnp.zeros((4000, 3)), key=key))
+        reached = actions[actions > 0].mean()
+        if is_soft:
+            share = np.exp(2 * temperature) / (1 + np.exp(2 * temperature))
+            np.testing.assert_allclose(np.mean(actions > 0), share, atol=0.02)
+            np.testing.assert_allclose(reached, 1 + temperature * std**2, atol=0.02)
+        else:
+            assert reached > 1.2
+
+
+def test_a_temperature_that_makes_no_sense_is_refused():
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"temperature": -1.0}, "temperature must be finite and at least 0, got -1.0"),
+        ({"temperature": np.inf}, "temperature must be finite and at least 0, got inf"),
+        ({"max_exponent": 0.0}, "max_exponent must be above 0, got 0.0"),
+    ]
+    for options, message in cases:
+        with pytest.raises(ValueError, match=message):
+            NoiseConditioned(lambda o, a: jnp.sum(a), make_critic, **options)
+
+
+def test_the_loss_of_soft_values_is_the_square_of_small_errors_and_a_line_of_large_ones():
+    values, target = jnp.array([0.9, 1.05]), jnp.array(1.0)
+
+    def clean(observation, action):
+        return jnp.sum(action)
+
+    for temperature in (0.0, 0.1):
+        learner = NoiseConditioned(clean, make_critic, temperature=temperature)
+        np.testing.assert_allclose(learner.member_loss(values, target), 0.0125, rtol=0.02)
+    learner = NoiseConditioned(clean, make_critic, temperature=1.0, max_exponent=2.0)
+    slope = jax.grad(lambda v: learner.member_loss(v[None], jnp.array(0.0)))
+    for value in (-2.0, -3.0, -30.0):
+        np.testing.assert_allclose(slope(jnp.array(value)), -2 * (np.exp(2) - 1), rtol=1e-5)
 
 
 def test_robust_q_asks_at_the_time_of_the_noise(key):

@@ -77,7 +77,8 @@ def test_fql_moves_the_teachers_action_along_the_gradient(key, windows):
     """Pointwise, the best action is the teacher's and `d grad Q / (2 alpha size)`."""
     teacher = fg.FlowPolicy(MixtureVelocityOfChunks(), (1, 2), num_steps=10, low=-99.0, high=99.0)
     moved = 2 * np.asarray(SLOPE) / (2 * 0.02 * OFFSET)
-    for asked, alpha, step in ((critic, 0.02, moved), (flat, 1.0, 0 * moved)):
+    asked_for = ((critic, 0.02, moved), (flat, 1.0, 0 * moved), (critic, np.inf, 0 * moved))
+    for asked, alpha, step in asked_for:
         optimiser = optax.adam(optax.cosine_decay_schedule(3e-3, 1000))
         learner = FQL(make_velocity, teacher, asked, alpha, optimiser)
         student = train(learner, windows, steps=1000, batch_size=256, key=key).result(learner)
@@ -125,6 +126,15 @@ def test_fawac_at_temperature_0_is_cloning(key, windows):
         for learner in learners
     ]
     leaves = [jax.tree.leaves(eqx.filter(field, eqx.is_array)) for field in fields]
+    for found, expected in zip(*leaves, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_edp_of_infinite_weight_is_cloning(key, windows):
+    """At the same times and noise, which both draw alike."""
+    learners = EDP(make_velocity, critic, np.inf), FlowMatching(make_velocity)
+    states = [train(learner, windows, steps=20, batch_size=32, key=key) for learner in learners]
+    leaves = [jax.tree.leaves(eqx.filter(state.learner.model, eqx.is_array)) for state in states]
     for found, expected in zip(*leaves, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
