@@ -1,6 +1,7 @@
 """Adjoint matching on a bandit whose cloned policy is one Gaussian, where everything is linear."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -204,6 +205,6 @@ def test_what_cannot_be_tuned_is_refused(key):
     ):
         with pytest.raises(ValueError, match=message):
             make()
-    best = fg.guide(policy, critic, "best_of_n", n=2)
+    best: Any = fg.guide(policy, critic, "best_of_n", n=2)
     with without_typechecker(), pytest.raises(ValueError, match="FlowPolicy, got BestOfNPolicy"):
         QAM(best, critic)
