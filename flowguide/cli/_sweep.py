@@ -29,8 +29,8 @@ class Sweep:
     """
 
     plan: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PLAN.toml")]
-    """The plan, or the name of one that comes with flowguide: tiny, small, critics, medium,
-    paper."""
+    """The plan, or the name of one that comes with flowguide: tiny, small, critics, medium, ood,
+    rivals, paper."""
 
     out: Path
     """The folder for everything; made if missing."""

@@ -324,7 +324,8 @@ def test_errors_of_plans(tmp_path: Path, old, new, message):
 
 
 def test_more_errors(tmp_path: Path):
-    shipped = r"no plan none.toml. Shipped plans: \['critics', 'medium', 'paper', 'small', 'tiny'\]"
+    shipped = r"no plan none.toml. Shipped plans: \['critics', 'medium', 'ood', "
+    shipped += r"'paper', 'rivals', 'small', 'tiny'\]"
     with pytest.raises(FileNotFoundError, match=shipped):
         read_plan("none.toml")
     goals = PLAN.replace(MAZE.format(2), "pointmaze-medium-navigate-v0")
@@ -363,6 +364,16 @@ def test_the_plans_in_examples(tmp_path: Path):
         "report": 1,
     }
     assert small.evaluation and len(conditions_of(small.evaluation.conditions)) == 1 + 2 * 6 + 4 + 1
+    rivals = read_plan(EXAMPLES / "rivals.toml")
+    assert kinds(make_jobs(rivals, tmp_path))["learner"] == 10 * 4 * 3
+    medium = make_jobs(read_plan(EXAMPLES / "medium.toml"), tmp_path)
+    specs = {job.name: job.spec for job in medium}
+    # In one folder the two share data, policies and critics.
+    both = [j for j in make_jobs(rivals, tmp_path) if j.kind in ("collect", "policy", "critic")]
+    assert len(both) == 4 + 12 + 12 and all(specs[job.name] == job.spec for job in both)
+    ood = make_jobs(read_plan(EXAMPLES / "ood.toml"), tmp_path)
+    # Ten critics have the policy of two.
+    assert (kinds(ood)["policy"], kinds(ood)["critic"]) == (8 * 3, 9 * 3)
     assert small.tuning and len(conditions_of(small.tuning.candidates)) == 1 + 2 * 5 + 1
 
 
