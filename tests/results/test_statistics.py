@@ -147,6 +147,7 @@ def test_tasks_taken_together_are_paired_task_by_task():
     each = [{r.condition: r for r in compare(task)}[QGF] for task in (episodes, other)]
     for name in ("episodes", "pairs", "gained", "lost"):
         assert getattr(row, name) == sum(getattr(found, name) for found in each)
+    assert row.difference is not None
     assert row.difference.value == pytest.approx(0.05)
     # As episodes of other seeds would be: 40 of them, each on its own.
     moved = [dataclasses.replace(e, task="task", episode_seed=e.episode_seed + 99) for e in other]
