@@ -163,8 +163,8 @@ def test_every_method_guides_it(name):
     before = flow.from_noise(noise.reshape(-1, CHUNK, 6)[0], observation)
     assert jnp.all(jnp.isfinite(action))
     value = linear(observation, action[:, :ACTION]) - linear(observation, before[:, :ACTION])
-    # The best of several may be the first.
-    assert value >= 0 if name == "best_of_n" else value > 0
+    # The best of several may be the first, which rounds otherwise in a batch than alone.
+    assert value > (-1e-5 if name == "best_of_n" else 0)
 
 
 def test_another_observation_or_weight_compiles_nothing():
