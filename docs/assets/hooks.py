@@ -135,7 +135,7 @@ def _forwards(method: Any) -> int:
     entries, a weight that is a number, and else the defaults."""
     import flowguide
 
-    # One policy and one critic that are all that any method asks for.
+    # One policy, and a critic that is all that any other method asks for.
     velocity = flowguide.ClassifierFreeVelocity(lambda t, action, observation: action)
     policy = flowguide.FlowPolicy(velocity, (5, 5), num_steps=10)
     member = flowguide.NoiseConditionedCritic(lambda observation, action: action.sum())
@@ -144,8 +144,10 @@ def _forwards(method: Any) -> int:
         "guidance": flowguide.qgf(weight=1.0),
     }
     guidance = method.make(**{k: v for k, v in options.items() if k in method.options})
-    cost = flowguide.guide(policy, flowguide.Ensemble([member, member]), guidance).cost()
-    return cost.forwards()
+    critic = flowguide.Ensemble([member, member])
+    if method.name == "agf":
+        critic = flowguide.Costate(lambda t, action, observation: action)
+    return flowguide.guide(policy, critic, guidance).cost().forwards()
 
 
 def _formula(match: re.Match[str]) -> str:
