@@ -221,7 +221,7 @@ class FlowPolicy(AbstractPolicy):
 
         **Arguments:**
 
-        - `action`: shape `(*action)`; noise if `t0` is 0.
+        - `action`: shape `(*action)`; noise if `t0` is 0, as it is, without the policy's `steer`.
         - `observation`: a pytree.
         - `t0`: where to start, in [0, 1].
         - `saveat`: what to save, as in `diffrax.diffeqsolve`.
