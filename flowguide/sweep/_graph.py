@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .._results.conditions import UNGUIDED
 from .._run_folder import RunFolder
 from ..ogbench import check_collectable, dataset_name, DEFAULT_DATASET_DIR, is_goal_conditioned
 from ..runs import Settings, WATCHING
-from ._plan import Evaluation, Plan, Playing, Tuning
+from ._plan import Conditions, Evaluation, Plan, Playing, Tuning
 from ._training import Training
 
 
@@ -111,6 +112,8 @@ def make_jobs(plan: Plan, out: Path) -> list[Job]:
                 played.append(add("evaluate", name, arguments, [job]))
     if plan.tuning:
         for (name, task), by_seed in trained.items():
+            if not any(each.is_of(name) for each in plan.tuning.candidates):
+                continue
             found = list(by_seed.values())
             arguments = _play(plan.tuning, name, found) | {"folder": f"tuned/{task}/{name}"}
             played.append(add("tune", f"{name}.{task}", arguments, found))
@@ -169,7 +172,12 @@ def _trained_under(folder: Path, task: str) -> str:
 
 def _play(played: Evaluation | Tuning, training: str, critics: Sequence[Job]) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(Playing)}
-    table = dataclasses.asdict(played)
+    key = "conditions" if isinstance(played, Evaluation) else "candidates"
+    tables = [each for each in getattr(played, key) if each.is_of(training)]
+    crossed = [dataclasses.asdict(each) for each in tables or [Conditions(methods=(UNGUIDED,))]]
+    for each in crossed:
+        del each["trainings"]
+    table = dataclasses.asdict(played) | {key: crossed}
     options = {name: table.pop(name) for name in names}
     runs = [critic.arguments["folder"] for critic in critics]
     return {**table, "runs": runs, "training": training, "options": options}

@@ -49,6 +49,7 @@ def evaluate(out: Path, arguments: Arguments, cpus: int) -> None:
         *(runs, _guidances(runs, arguments["conditions"])),
         arguments["episodes"],
         out / arguments["file"],
+        first_episode_seed=arguments["first_episode_seed"],
         training=arguments["training"],
         **_options(arguments, cpus),
     )

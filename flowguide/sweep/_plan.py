@@ -34,6 +34,21 @@ class Playing:
     timeout: float = 120.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Conditions(Crossing):
+    """A table of methods and weights, `[[evaluate.conditions]]` or `[[tune.candidates]]`.
+
+    **Attributes:**
+
+    - `trainings`: the names of those that it is of; none for all.
+    """
+
+    trainings: tuple[str, ...] = ()
+
+    def is_of(self, training: str) -> bool:
+        return not self.trainings or training in self.trainings
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation(Playing):
     """What is played with each policy and critic, `[evaluate]` in a plan.
@@ -42,10 +57,12 @@ class Evaluation(Playing):
 
     - `conditions`: what is compared: tables of methods and weights.
     - `episodes`: of each condition, task, training setting and training seed.
+    - `first_episode_seed`: episodes have the seeds from this one on.
     """
 
-    conditions: tuple[Crossing, ...]
+    conditions: tuple[Conditions, ...]
     episodes: int
+    first_episode_seed: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +75,7 @@ class Tuning(Playing):
     - `validation_episodes`, `test_episodes`: to choose on and to report, of each training seed.
     """
 
-    candidates: tuple[Crossing, ...]
+    candidates: tuple[Conditions, ...]
     validation_episodes: int = 32
     test_episodes: int = 50
 
@@ -180,12 +197,14 @@ def _parse(table: dict[str, Any], folder: Path) -> Plan:
         raise ValueError(f"seeds must be different integers, got {list(plan.seeds)}.")
     if plan.collect is not None:
         as_positive_int("collect", plan.collect)
+    trainings = _trainings(table, plan.tasks, folder)
+    names = [training.name for training in trainings]
     return dataclasses.replace(
         plan,
         dataset_dir=plan.dataset_dir and folder / plan.dataset_dir.expanduser(),
-        trainings=_trainings(table, plan.tasks, folder),
-        evaluation=_playing(Evaluation, "conditions", table, "evaluate"),
-        tuning=_playing(Tuning, "candidates", table, "tune"),
+        trainings=trainings,
+        evaluation=_playing(Evaluation, "conditions", table, "evaluate", names),
+        tuning=_playing(Tuning, "candidates", table, "tune", names),
         resources=_resources(table.get("slurm", {})),
     )
 
@@ -252,12 +271,14 @@ def _training(plan: Any, kind: str, name: str, tasks: Sequence[str], folder: Pat
     return Training(name, options, differing, source)
 
 
-def _playing(kind: type[Any], key: str, plan: dict[str, Any], name: str) -> Any:
+def _playing(
+    kind: type[Any], key: str, plan: dict[str, Any], name: str, trainings: Sequence[str]
+) -> Any:
     """The table `[evaluate]` or `[tune]` with its conditions or candidates, if there is one."""
     if name not in plan:
         return None
     where = f"[{name}]"
-    crossed = _conditions(plan[name], key, where)
+    crossed = _conditions(plan[name], key, where, trainings)
     found = from_table(kind, {**plan[name], key: ()}, where)
     for field in dataclasses.fields(kind):
         value = getattr(found, field.name)
@@ -265,6 +286,8 @@ def _playing(kind: type[Any], key: str, plan: dict[str, Any], name: str) -> Any:
             as_positive_int(f"{field.name} in {where}", value)
     if not found.timeout > 0:
         raise ValueError(f"timeout in {where} must be above 0, got {found.timeout}.")
+    if kind is Evaluation:
+        as_seed(f"first_episode_seed in {where}", found.first_episode_seed, found.episodes)
     if kind is Tuning and not any(each.has_weight for each in conditions_of(crossed)):
         raise ValueError(f"{where} has nothing to choose from: no candidate has a weight.")
     return dataclasses.replace(found, **{key: crossed})
@@ -275,7 +298,9 @@ def conditions_of(tables: Sequence[Crossing]) -> list[Condition]:
     return list(dict.fromkeys(each for table in tables for each in table.conditions))
 
 
-def _conditions(table: Any, key: str, where: str) -> tuple[Crossing, ...]:
+def _conditions(
+    table: Any, key: str, where: str, trainings: Sequence[str]
+) -> tuple[Conditions, ...]:
     """The tables `[[evaluate.conditions]]` or `[[tune.candidates]]`, which can be made."""
     check_keys(table, table, where)
     tables = table.get(key, [])
@@ -284,10 +309,16 @@ def _conditions(table: Any, key: str, where: str) -> tuple[Crossing, ...]:
         raise ValueError(
             f"{where} lacks {key}: expected a table {header} with methods and weights."
         )
-    found: list[Crossing] = []
+    found: list[Conditions] = []
     for number, each in enumerate(tables, start=1):
         named = f"{header} number {number}"
-        found.append(from_table(Crossing, each, named))
+        found.append(from_table(Conditions, each, named))
+        for training in found[-1].trainings:
+            if training not in trainings:
+                raise ValueError(
+                    f"trainings in {named} must be some of {list(trainings)}, got {training!r}."
+                    f"{did_you_mean(training, trainings)}"
+                )
         try:
             # What is wrong with it is said now, and not by a job.
             assert found[-1].conditions

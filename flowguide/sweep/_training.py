@@ -17,7 +17,6 @@ _DECIDED_OF_CLONING = {
     "learner": "[learn.NAME] has policies that a critic trains",
     "coefficient": "it is one of learners, [learn.NAME]",
 }
-_DECIDED_OF_LEARNING = {"critic": "it is the one of the training that is learnt from"}
 
 # What says how a critic learns: the policy of a dataset does not depend on it.
 _OF_CRITIC = (
@@ -26,6 +25,8 @@ _OF_CRITIC = (
 ).split()
 
 CRITICS = ("iql", "sarsa", "bootstrapped", "monte_carlo", "success_to_go")
+# What learns from another critic.
+CRITICS_OF_CRITICS = ("agf", "robust")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +51,22 @@ class Training:
         return f"[{'train' if self.source is None else 'learn'}.{self.name}]"
 
     def learner_settings(self, task: str) -> Settings:
-        """How a task's policy is trained by a critic, but for the seed, the data's folder and what
-        it learns from; errors as of `critic_settings`."""
-        settings = self._settings(task, self._differing(task))
-        if settings.learner == "cloning":
-            raise ValueError(f"{self.where} lacks learner, such as 'fql': [train.NAME] clones.")
-        return self._checked(dataclasses.replace(settings, critic="none"), task)
+        """How a critic trains a task's policy, or another critic, but for the seed, the data's
+        folder and what is learnt from; errors as of `critic_settings`."""
+        options = self._differing(task)
+        settings = self._settings(task, options)
+        critic = options.get("critic", self.options.get("critic", "none"))
+        if critic == "none" and settings.learner == "cloning":
+            raise ValueError(
+                f"{self.where} lacks learner, such as 'fql', or critic, one of "
+                f"{list(CRITICS_OF_CRITICS)}: [train.NAME] clones."
+            )
+        if critic not in ("none", *CRITICS_OF_CRITICS):
+            raise ValueError(
+                f"critic in {self.where} must be one of {list(CRITICS_OF_CRITICS)}, which learn "
+                f"from the critic of a training, got {critic!r}."
+            )
+        return self._checked(dataclasses.replace(settings, critic=critic), task)
 
     def critic_settings(self, task: str) -> Settings:
         """How a task's critic is trained, but for the seed, the data's folder and the policy. A
@@ -141,7 +152,7 @@ class Training:
 
     def _check_options(self, options: Any, where: str) -> None:
         check_keys(options, options, where)
-        decided = _DECIDED | (_DECIDED_OF_CLONING if self.source is None else _DECIDED_OF_LEARNING)
+        decided = _DECIDED | (_DECIDED_OF_CLONING if self.source is None else {})
         for name, reason in decided.items():
             if name in options:
                 raise ValueError(f"{name} must not be in {where}: {reason}.")

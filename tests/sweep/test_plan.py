@@ -5,11 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from flowguide._agent.cross import Crossing
 from flowguide.results import Condition
 from flowguide.runs import preset
 from flowguide.sweep import make_jobs, read_plan
-from flowguide.sweep._plan import conditions_of, Evaluation, find_plan, Resources, Tuning
+from flowguide.sweep._plan import (
+    Conditions,
+    conditions_of,
+    Evaluation,
+    find_plan,
+    Resources,
+    Tuning,
+)
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "ogbench"
 MAZE = "pointmaze-medium-navigate-singletask-task{}-v0"
@@ -80,8 +86,8 @@ def test_a_plan_and_its_graph(tmp_path: Path):
     assert plan.seeds == (3, 5) and [t.name for t in plan.trainings] == ["a", "b"]
     assert plan.evaluation and plan.tuning
     assert plan.evaluation.conditions == (
-        Crossing(("qgf",), kappas=(1.0,)),
-        Crossing(("unguided", "best_of_n"), best_of_n=(4,)),
+        Conditions(("qgf",), kappas=(1.0,)),
+        Conditions(("unguided", "best_of_n"), best_of_n=(4,)),
     )
     assert conditions_of(plan.evaluation.conditions) == [
         Condition(),
@@ -240,6 +246,44 @@ def test_policies_that_a_critic_trains(tmp_path: Path):
     assert tuned.needs == tuple(f"learner.c.{MAZE.format(1)}.seed_{seed}" for seed in (3, 5))
 
 
+def test_critics_that_learn_from_a_critic(tmp_path: Path):
+    text = PLAN + LEARN.replace('learner = "fql"\ncoefficient = 30', 'critic = "agf"')
+    jobs = {job.name: job for job in make_jobs(read_plan(write(tmp_path, text)), tmp_path / "out")}
+    learner = jobs[f"learner.c.{MAZE.format(1)}.seed_5"]
+    assert learner.needs == (f"critic.b.{MAZE.format(1)}.seed_5",)
+    settings = learner.arguments["settings"]
+    assert (settings["learner"], settings["critic"]) == ("cloning", "agf")
+
+
+def test_conditions_of_some_trainings(tmp_path: Path):
+    one = '[[evaluate.conditions]]\nmethods = ["bptt"]\nlocal = [1]\ntrainings = ["a"]\n'
+    text = PLAN.replace("[evaluate]", "[evaluate]\nfirst_episode_seed = 50") + one
+    text += '[[tune.candidates]]\nmethods = ["ode"]\nlocal = [1]\ntrainings = ["a"]\n'
+    played = {job.name: job for job in make_jobs(read_plan(write(tmp_path, text)), tmp_path)}
+    name = f"{MAZE.format(1)}.seed_5"
+    of_a, of_b = (played[f"evaluate.{each}.{name}"].arguments for each in "ab")
+    assert of_a["first_episode_seed"] == 50
+    asked = [
+        [method for table in arguments["conditions"] for method in table["methods"]]
+        for arguments in (of_a, of_b)
+    ]
+    assert asked[0] == [*asked[1], "bptt"] and asked[1]
+    with pytest.raises(ValueError, match=r"trainings in .* number 3 must be some of .*'aa'.*'a'"):
+        read_plan(write(tmp_path, text.replace('["a"]', '["aa"]', 1)))
+    with pytest.raises(ValueError, match="first_episode_seed in .evaluate. must be an integer"):
+        read_plan(write(tmp_path, text.replace("= 50", "= -1")))
+
+
+def test_a_training_that_no_table_names_plays_unguided_and_is_not_tuned(tmp_path: Path):
+    text = PLAN
+    for table in ("[[evaluate.conditions]]", "[[tune.candidates]]"):
+        text = text.replace(table, f'{table}\ntrainings = ["a"]')
+    jobs = {job.name: job for job in make_jobs(read_plan(write(tmp_path, text)), tmp_path)}
+    played = jobs[f"evaluate.b.{MAZE.format(1)}.seed_5"].spec["arguments"]["conditions"]
+    assert [table["methods"] for table in played] == [["unguided"]]
+    assert {name.split(".")[1] for name, job in jobs.items() if job.kind == "tune"} == {"a"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -248,7 +292,8 @@ def test_policies_that_a_critic_trains(tmp_path: Path):
         ('source = "b"', 'source = "c"', "one of .*, got 'c'"),
         ('learner = "fql"', "", ".learn.c. lacks learner"),
         ('learner = "fql"', 'learner = "ffql"', "learner in .learn.c. must be"),
-        ('learner = "fql"', 'learner = "fql"\ncritic = "iql"', "critic must not be in .learn.c."),
+        ('learner = "fql"', 'critic = "iql"', r"critic in .learn.c. must be one of \['agf', "),
+        ('learner = "fql"', 'learner = "fql"\ncritic = "agf"', ".learn.c., .*: --learner fql"),
         ("coefficient = 30", "coefficient = -1", ".learn.c., .*coefficient must be above 0"),
         ("[learn.c]", "[learn.b]", "expected different names"),
     ],
@@ -325,7 +370,7 @@ def test_errors_of_plans(tmp_path: Path, old, new, message):
 
 def test_more_errors(tmp_path: Path):
     shipped = r"no plan none.toml. Shipped plans: \['critics', 'medium', 'ood', "
-    shipped += r"'paper', 'rivals', 'small', 'tiny'\]"
+    shipped += r"'paper', 'rivals', 'rivals_tuning', 'small', 'tiny'\]"
     with pytest.raises(FileNotFoundError, match=shipped):
         read_plan("none.toml")
     goals = PLAN.replace(MAZE.format(2), "pointmaze-medium-navigate-v0")
@@ -365,12 +410,12 @@ def test_the_plans_in_examples(tmp_path: Path):
     }
     assert small.evaluation and len(conditions_of(small.evaluation.conditions)) == 1 + 2 * 6 + 4 + 1
     rivals = read_plan(EXAMPLES / "rivals.toml")
-    assert kinds(make_jobs(rivals, tmp_path))["learner"] == 10 * 4 * 3
-    medium = make_jobs(read_plan(EXAMPLES / "medium.toml"), tmp_path)
-    specs = {job.name: job.spec for job in medium}
-    # In one folder the two share data, policies and critics.
-    both = [j for j in make_jobs(rivals, tmp_path) if j.kind in ("collect", "policy", "critic")]
-    assert len(both) == 4 + 12 + 12 and all(specs[job.name] == job.spec for job in both)
+    rivals = {job.name: job for job in make_jobs(rivals, tmp_path)}
+    assert kinds(rivals.values())["learner"] == 6 * 4 * 3
+    tuned = make_jobs(read_plan(EXAMPLES / "rivals_tuning.toml"), tmp_path)
+    # What is played is what was chosen.
+    both = [job for job in tuned if job.kind == "learner" and job.name in rivals]
+    assert len(both) == 6 * 2 and all(rivals[job.name].spec == job.spec for job in both)
     ood = make_jobs(read_plan(EXAMPLES / "ood.toml"), tmp_path)
     # Ten critics have the policy of two.
     assert (kinds(ood)["policy"], kinds(ood)["critic"]) == (8 * 3, 9 * 3)
@@ -404,6 +449,6 @@ def test_the_plan_in_the_documentation(tmp_path: Path):
         "report": 1,
     }
     # Every key that can be in a plan is described.
-    for kind in (Resources, Evaluation, Tuning, Crossing):
+    for kind in (Resources, Evaluation, Tuning, Conditions):
         for field in dataclasses.fields(kind):
             assert field.name in text
