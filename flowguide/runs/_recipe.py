@@ -91,9 +91,7 @@ def make_learner(
         "robust": lambda: NoiseConditioned(
             *(critic, partial(make_critic, noisy=True), optimiser, frozen_steps())
         ),
-        "agf": lambda: AGF(
-            *(make_velocity, policy, critic), optimiser=optimiser, num_steps=frozen_steps()
-        ),
+        "agf": lambda: AGF(make_velocity, policy, critic, optimiser=optimiser),
     }
     coefficient = settings.learner_coefficient
     policies: dict[str, Callable[[], AbstractLearner]] = {

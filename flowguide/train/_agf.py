@@ -10,15 +10,37 @@ import jax.random as jr
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from .._checks import as_positive_int, is_int
+from .._checks import is_int
 from .._critic import Costate, Critic, value_of
 from .._guidance import agf
 from .._policy import Flow, FlowPolicy
 from .._velocity import VelocityField
 from .._weight import WeightLike
 from ..data import Batch
-from ._flow_matching import sample_noise
-from ._learner import AbstractLearner, apply_gradient, init_state, LearnerState, mean_loss
+from ._learner import (
+    AbstractLearner,
+    apply_gradient,
+    init_state,
+    LearnerState,
+    mean_loss,
+    weighted_mean,
+)
+
+
+class Walk(eqx.Module):
+    """One path of a guided flow, with what comes back through it.
+
+    **Attributes:**
+
+    - `times`, `actions`: of its m steps and its end, shapes `(m + 1,)` and `(m + 1, *action)`.
+    - `costates`: the gradients of the finished action's value in the actions.
+    - `counts`: 1 for these, and 0 for the steps that a solver did not need.
+    """
+
+    times: Float[Array, " n"]
+    actions: Float[Array, "n *action"]
+    costates: Float[Array, "n *action"]
+    counts: Float[Array, " n"]
 
 
 class AGF(AbstractLearner):
@@ -28,9 +50,9 @@ class AGF(AbstractLearner):
       \Big(\frac{\partial a_1}{\partial a_t}\Big)^{\!\top} \nabla Q(o, a_1), \qquad
       \frac{\mathrm d a}{\mathrm d t} = v(t, a, o) + u_t, \quad u_t = w\, g(t, a_t, o)$$
 
-    along the flow that the network guides as it is, from noise to a time of the batch and on to the
-    clipped action. The control $u_t$ is held while the gradient comes back: only the frozen field
-    $v$ is differentiated. `flowguide.agf` guides with the network, and asks no critic then.
+    at all steps of the flow that the network guides as it is, from noise to the clipped action. The
+    control $u_t$ is held while the gradient comes back: only the frozen field $v$ is
+    differentiated. `flowguide.agf` guides with the network, and asks no critic then.
 
     Where `num_particles` are asked for, the Jacobian of $v$ in each step is its mean over as many
     actions around the one at hand, $a_t + r\, \epsilon_m$, which makes the target smoother.
@@ -43,7 +65,6 @@ class AGF(AbstractLearner):
     - `weight`: $w$, as in `flowguide.agf`; 0 for the costates of the unguided flow.
     - `num_particles`, `radius`: how many, and $r$; 0 particles for the Jacobian at the action.
     - `optimiser`: an optax optimiser.
-    - `num_steps`: the times, as in `FlowMatching`.
 
     **Returns:**
 
@@ -53,9 +74,8 @@ class AGF(AbstractLearner):
 
     `ValueError` for a guided policy, or numbers that make no sense.
 
-    Source: Adjoint Guidance Flow, Kim et al. (arXiv 2609.34944). There each trajectory gives its
-    costates at all steps, here at one time; and the weight of training is 1 per unit of the
-    critic's gradient, which suits critics of one scale only.
+    Source: Adjoint Guidance Flow, Kim et al. (arXiv 2609.34944). There the weight of training is 1
+    per unit of the critic's gradient, which suits critics of one scale only.
     """
 
     make_network: Callable[[PRNGKeyArray], VelocityField]
@@ -65,11 +85,8 @@ class AGF(AbstractLearner):
     num_particles: int = 4
     radius: float = 0.02
     optimiser: optax.GradientTransformation = optax.adam(3e-4)
-    num_steps: int | None = None
 
     def __check_init__(self):
-        if self.num_steps is not None:
-            as_positive_int("num_steps", self.num_steps)
         if not is_int(self.num_particles) or self.num_particles < 0:
             raise ValueError(
                 f"num_particles must be an integer of at least 0, got {self.num_particles!r}."
@@ -88,41 +105,62 @@ class AGF(AbstractLearner):
     def update(
         self, state: LearnerState, batch: Batch, key: PRNGKeyArray
     ) -> tuple[LearnerState, dict[str, Array]]:
-        noise, t = sample_noise(key, batch.action, self.num_steps)
-        keys = jr.split(jr.fold_in(key, 1), len(batch.weight))
-        costate = partial(self.costate, state.model)
-        asked, noisy, targets = jax.vmap(costate)(batch.observation, noise, t, keys)
+        keys = jr.split(key, len(batch.weight))
+        walk = partial(self.walk, state.model)
+        asked, walks = jax.vmap(walk)(batch.observation, keys)
 
         @eqx.filter_value_and_grad
         def loss(network):
-            def of_sample(observation, noisy, t, target):
-                return jnp.mean((network(t, noisy, observation) - target) ** 2)
+            def of_sample(observation, walk):
+                def of_step(t, action, costate):
+                    return jnp.mean((network(t, action, observation) - costate) ** 2)
 
-            return mean_loss(of_sample, batch.weight, asked, noisy, t, targets)
+                each = jax.vmap(of_step)(walk.times, walk.actions, walk.costates)
+                return weighted_mean(each, walk.counts)
+
+            return mean_loss(of_sample, batch.weight, asked, walks)
 
         value, gradient = loss(state.model)
         return apply_gradient(state, gradient, self.optimiser), {"loss": value}
 
-    def costate(
-        self,
-        network: VelocityField,
-        observation: PyTree,
-        noise: Float[Array, "*action"],
-        t: Float[Array, ""],
-        key: PRNGKeyArray,
-    ) -> tuple[PyTree, Float[Array, "*action"], Float[Array, "*action"]]:
-        """What the network is to be asked about, at a time of the flow that it guides: the
-        observation and the noisy action; and what it should have said."""
+    def walk(
+        self, network: VelocityField, observation: PyTree, key: PRNGKeyArray
+    ) -> tuple[PyTree, "Walk"]:
+        """What the network is to be asked about along one path of the flow that it guides, the
+        observation first, and what it should have said."""
+        noise_key, key = jr.split(key)
         guided = agf(self.weight)(self.policy, Costate(network))
         flow = Flow(guided, guided.prepare(observation), 1)
-        path: Any = flow.solve(flow.start(noise), saveat=diffrax.SaveAt(ts=t[None])).ys
-        held = partial(self._held, key)
+        noise = jr.normal(noise_key, guided.noise_shape)
+        path: Any = flow.solve(flow.start(noise), saveat=diffrax.SaveAt(t0=True, steps=True))
+        # Of a solver that chooses its steps there are fewer than it may take; the rest is infinite.
+        counts = jnp.isfinite(path.ts)
 
         def value(action):
-            ends: Any = flow.solve(action, t0=t, field=held).ys
-            return value_of(self.critic, flow.observation, flow.clip(ends[-1]))
+            return value_of(self.critic, flow.observation, flow.clip(action))
 
-        return flow.observation, path[0], jax.grad(value)(path[0])
+        def back(costate, step):
+            t0, t1, action = step
+            _, pullback = jax.vjp(lambda a: self._step(key, t0, t1, a, flow), action)
+            before = jnp.where(jnp.isfinite(t1), *pullback(costate), costate)
+            return before, before
+
+        end = jax.grad(value)(path.ys[counts.sum() - 1])
+        steps = path.ts[:-1], path.ts[1:], path.ys[:-1]
+        _, costates = jax.lax.scan(back, end, steps, reverse=True)
+        shaped = jnp.expand_dims(counts, range(1, path.ys.ndim))
+        return flow.observation, Walk(
+            jnp.where(counts, path.ts, 1.0),
+            jnp.where(shaped, path.ys, 0.0),
+            jnp.concatenate([costates, end[None]]),
+            counts.astype(path.ys.dtype),
+        )
+
+    def _step(self, key: PRNGKeyArray, t0: Array, t1: Array, action: Array, flow: Flow) -> Array:
+        """One step of the guided flow, of which the frozen field alone has a derivative."""
+        terms, solver = diffrax.ODETerm(partial(self._held, key)), flow.policy.solver
+        state = solver.init(terms, t0, t1, action, flow)
+        return solver.step(terms, t0, t1, action, flow, state, made_jump=False)[0]
 
     def _held(self, key: PRNGKeyArray, t: Array, action: Array, flow: Flow) -> Array:
         """The guided velocity, of which the frozen field alone has a derivative."""
@@ -131,7 +169,7 @@ class AGF(AbstractLearner):
         if not self.num_particles:
             around = frozen.velocity(t, action)
         else:
-            # Others at each step; the same where a step is computed again on the way back.
+            # Others at each stage of each step.
             key = jr.fold_in(key, jax.lax.bitcast_convert_type(t.astype(jnp.float32), jnp.uint32))
             apart = self.radius * jr.normal(key, (self.num_particles, *action.shape), action.dtype)
             around = jnp.mean(jax.vmap(lambda x: frozen.velocity(t, action + x))(apart), axis=0)

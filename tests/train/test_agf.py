@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ def test_the_network_reaches_the_closed_form(key, windows):
     """Of a linear field and a linear critic it does not depend on the action, nor on guidance."""
     policy = fg.FlowPolicy(LinearOfChunks(), (1, 2), num_steps=4, **FREE)
     optimiser = optax.adam(optax.cosine_decay_schedule(5e-3, 600))
-    learner = AGF(make_velocity, policy, critic, num_particles=1, optimiser=optimiser, num_steps=4)
+    learner = AGF(make_velocity, policy, critic, num_particles=1, optimiser=optimiser)
     costate = train(learner, windows, steps=600, batch_size=64, key=key).result(learner)
     assert isinstance(costate, fg.Costate)
     noise = jr.normal(key, (64, 1, 2))
@@ -52,53 +53,83 @@ def test_the_network_reaches_the_closed_form(key, windows):
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.4])
-def test_the_target_is_the_adjoint_of_the_flow_with_the_control_held(key, weight):
+def test_the_targets_are_the_adjoint_of_the_flow_with_the_control_held(key, weight):
     """Against a Python loop: the path is guided, and the network has no part in the way back."""
     policy, judge = mlp_policy(key, num_steps=4, **FREE), mlp_critic(key)
     network, o = mlp_policy(jr.fold_in(key, 1)).velocity, observation(key)
-    noise = jr.normal(key, (3,))
     learner = AGF(lambda key: network, policy, judge, weight=weight, num_particles=0)
-    path, action = [noise], noise
-    for i in range(4):
-        t = jnp.float32(i / 4)
+    asked, walk = eqx.filter_jit(learner.walk)(network, o, key)
+    assert jnp.array_equal(asked, o) and jnp.all(walk.counts == 1)
+    np.testing.assert_array_equal(walk.times, np.float32([0, 0.25, 0.5, 0.75, 1]))
+    action = walk.actions[0]
+    path = [action]
+    for t in walk.times[:-1]:
         control = weight * network(t, action, o)
         action = action + (policy.velocity(t, action, o) + control) / 4
         path.append(action)
+    np.testing.assert_allclose(walk.actions, path, atol=1e-5)
     target = jax.grad(lambda a: judge(o, a))(action)
-    costate = eqx.filter_jit(learner.costate)
-    for i in (4, 3, 2, 1, 0):
-        t = jnp.float32(i / 4)
-        if i < 4:
-            jacobian = jax.jacobian(lambda a, t=t: policy.velocity(t, a, o))(path[i])
-            target = target + jacobian.T @ target / 4
-        asked, noisy, found = costate(network, o, noise, t, key)
-        assert jnp.array_equal(asked, o)
-        np.testing.assert_allclose(noisy, path[i], atol=1e-5)
-        np.testing.assert_allclose(found, target, atol=1e-5, rtol=1e-4)
+    np.testing.assert_allclose(walk.costates[4], target, atol=1e-5, rtol=1e-4)
+    for i in (3, 2, 1, 0):
+        t = walk.times[i]
+        jacobian = jax.jacobian(lambda a, t=t: policy.velocity(t, a, o))(path[i])
+        target = target + jacobian.T @ target / 4
+        np.testing.assert_allclose(walk.costates[i], target, atol=1e-5, rtol=1e-4)
+
+
+def test_targets_of_a_solver_that_chooses_its_steps(key, windows):
+    """Unguided, they are the derivative of the flow from there; what is not stepped is left out."""
+    controller = diffrax.PIDController(rtol=1e-4, atol=1e-5)
+    options: dict[str, Any] = {
+        "solver": diffrax.Tsit5(),
+        "stepsize_controller": controller,
+        "max_steps": 64,
+    }
+    policy, judge = affine_policy(key, **options), mlp_critic(key)
+    network, o = mlp_policy(jr.fold_in(key, 1)).velocity, observation(key)
+    learner = AGF(lambda key: network, policy, judge, weight=0.0, num_particles=0)
+    _, walk = eqx.filter_jit(learner.walk)(network, o, key)
+    count = int(walk.counts.sum())
+    assert 3 < count < 65 and jnp.all(jnp.isfinite(walk.actions)) and walk.times[count - 1] == 1
+
+    def value(action, t):
+        return judge(o, policy.finish(action, o, t0=t))
+
+    for i in (0, count // 2):
+        expected = jax.grad(value)(walk.actions[i], walk.times[i])
+        np.testing.assert_allclose(walk.costates[i], expected, atol=1e-4)
+    policy = fg.FlowPolicy(LinearOfChunks(), (1, 2), **options, **FREE)
+    learner = AGF(make_velocity, policy, critic, weight=0.0)
+    costate = train(learner, windows, steps=2, batch_size=8, key=key).result(learner)
+    noise = jr.normal(key, (1, 2))
+    assert jnp.all(jnp.isfinite(costate.network(jnp.float32(0.5), noise, STATE)))
 
 
 def test_particles_change_the_jacobian_alone_and_not_its_mean(key):
     """Of `v = a^2 / 2` and one step it is `(1 + mean(a + r e)) q`, and the action that of `a`."""
     slope = jnp.array([2.0])
-    ends = []
 
     def judge(observation, action):
         return slope @ action
 
     policy = fg.FlowPolicy(lambda t, a, o: a**2 / 2, (1,), num_steps=1, **FREE)
-    noise = jnp.array([0.6])
     learner = AGF(make_velocity, policy, judge, weight=0.0, num_particles=5, radius=0.3)
 
-    def at(key):
-        return learner.costate(lambda t, a, o: 0 * a, None, noise, jnp.zeros(()), key)[2][0]
+    def walk(learner, key):
+        return learner.walk(lambda t, a, o: 0 * a, None, key)[1]
 
-    ends = jax.jit(jax.vmap(at))(jr.split(key, 4000))
-    np.testing.assert_allclose(np.mean(ends), 2 * 1.6, atol=0.02)
-    np.testing.assert_allclose(np.std(ends), 2 * 0.3 / np.sqrt(5), rtol=0.05)
+    walks = jax.jit(jax.vmap(lambda key: walk(learner, key)))(jr.split(key, 4000))
+    noise, found = walks.actions[:, 0, 0], walks.costates[:, 0, 0]
+    apart = found / 2 - (1 + noise)
+    np.testing.assert_allclose(np.mean(apart), 0.0, atol=0.01)
+    np.testing.assert_allclose(np.std(apart), 0.3 / np.sqrt(5), rtol=0.05)
     # A critic that is no line would show another end.
     squared = dataclasses.replace(learner, critic=lambda o, a: jnp.sum(a**2), radius=0.0)
-    _, _, found = squared.costate(lambda t, a, o: 0 * a, None, noise, jnp.zeros(()), key)
-    np.testing.assert_allclose(found, 2 * (0.6 + 0.18) * 1.6, rtol=1e-5)
+    one = walk(squared, key)
+    start = one.actions[0, 0]
+    np.testing.assert_allclose(
+        one.costates[0, 0], 2 * (start + start**2 / 2) * (1 + start), rtol=1e-5
+    )
 
 
 def exact(policy, judge):
@@ -174,7 +205,6 @@ def test_numbers_that_make_no_sense_are_refused(key):
         ({"num_particles": -1}, "num_particles must be an integer of at least 0, got -1"),
         ({"num_particles": 1.5}, "num_particles must be an integer of at least 0, got 1.5"),
         ({"radius": -0.1}, "radius must be at least 0, got -0.1"),
-        ({"num_steps": 0}, "num_steps must be an integer of at least 1, got 0"),
         ({"policy": fg.guide(policy, judge)}, "expected one without guidance"),
     ):
         with without_typechecker(), pytest.raises(ValueError, match=message):
