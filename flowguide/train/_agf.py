@@ -142,8 +142,9 @@ class AGF(AbstractLearner):
         def back(costate, step):
             t0, t1, action = step
             _, pullback = jax.vjp(lambda a: self._step(key, t0, t1, a, flow), action)
-            before = jnp.where(jnp.isfinite(t1), *pullback(costate), costate)
-            return before, before
+            (before,) = pullback(costate)
+            costate = jnp.where(jnp.isfinite(t1), before, costate)
+            return costate, costate
 
         end = jax.grad(value)(path.ys[counts.sum() - 1])
         steps = path.ts[:-1], path.ts[1:], path.ys[:-1]
@@ -158,7 +159,8 @@ class AGF(AbstractLearner):
 
     def _step(self, key: PRNGKeyArray, t0: Array, t1: Array, action: Array, flow: Flow) -> Array:
         """One step of the guided flow, of which the frozen field alone has a derivative."""
-        terms, solver = diffrax.ODETerm(partial(self._held, key)), flow.policy.solver
+        held: Any = partial(self._held, key)
+        terms, solver = diffrax.ODETerm(held), flow.policy.solver
         state = solver.init(terms, t0, t1, action, flow)
         return solver.step(terms, t0, t1, action, flow, state, made_jump=False)[0]
 

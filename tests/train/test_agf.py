@@ -60,7 +60,7 @@ def test_the_targets_are_the_adjoint_of_the_flow_with_the_control_held(key, weig
     learner = AGF(lambda key: network, policy, judge, weight=weight, num_particles=0)
     asked, walk = eqx.filter_jit(learner.walk)(network, o, key)
     assert jnp.array_equal(asked, o) and jnp.all(walk.counts == 1)
-    np.testing.assert_array_equal(walk.times, np.float32([0, 0.25, 0.5, 0.75, 1]))
+    np.testing.assert_array_equal(walk.times, jnp.array([0, 0.25, 0.5, 0.75, 1]))
     action = walk.actions[0]
     path = [action]
     for t in walk.times[:-1]:
