@@ -26,6 +26,7 @@ from ._estimate import (
     PosteriorEstimate,
     RolloutEstimate,
 )
+from ._flops import count_flops
 from ._guidance import (
     AbstractFlowGuidance,
     AbstractGuidance,
@@ -122,6 +123,7 @@ __all__ = [
     "Coherence",
     "Cost",
     "Costate",
+    "count_flops",
     "Critic",
     "DEFAULT_KAPPA",
     "describe",

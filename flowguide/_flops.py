@@ -37,6 +37,7 @@ _OF_EQUINOX = {
 def count_flops(function: Callable[..., Any], *arguments: Any) -> int:
     """The floating-point operations of the matrix products and convolutions in one call.
 
+    `policy.flops` has those of an action; here is anything else, such as an update of training.
     What is written twice in one piece of straight code, such as a critic's value that guidance
     and its gate ask for, counts once: XLA computes it once.
 
@@ -44,6 +45,10 @@ def count_flops(function: Callable[..., Any], *arguments: Any) -> int:
 
     - `function`: it is traced by `jax.make_jaxpr`, and run.
     - `arguments`: pytrees of arrays.
+
+    **Returns:**
+
+    How many. Loops count as often as they turn with these arguments.
 
     **Raises:**
 
@@ -80,7 +85,7 @@ class _Tally:
         return [read(x) for x in program.outvars]
 
     def _step(self, equation: Any, inputs: list[Any]) -> Sequence[Any]:
-        name, params = equation.primitive.name, equation.params
+        name, params = _name(equation), equation.params
         if name == "while":
             return self._while(inputs, **params)
         if name == "scan":
@@ -173,6 +178,14 @@ def _countable() -> set[str]:
     return public - _OPAQUE | _OF_EQUINOX
 
 
+def _name(equation: Any) -> str:
+    primitive, params = equation.primitive, equation.params
+    # Equinox's, of which `vmap` was taken, say in a parameter which they are.
+    while primitive.name == "vprim":
+        primitive, params = params["prim"], dict(params["params"])
+    return primitive.name
+
+
 def _key(equation: Any, inputs: Sequence[Any]) -> Any:
     """What two equations with one result have in common; None where that is not known."""
     if equation.effects:
@@ -203,8 +216,8 @@ def _programs(value: Any) -> list[Any]:
 def _has_work(program: Any) -> bool:
     """Whether there is anything to count in it: most are the sum or the maximum of a reduction."""
     return any(
-        equation.primitive.name in {*_CALLS, "while", "scan", "cond"}
-        or equation.primitive.name not in _countable()
+        _name(equation) in {*_CALLS, "while", "scan", "cond"}
+        or _name(equation) not in _countable()
         or bool(_flops_of(equation))
         for equation in getattr(program, "jaxpr", program).eqns
     )

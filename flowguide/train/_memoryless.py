@@ -11,7 +11,7 @@ from .._policy import FlowPolicy
 
 def step_times(num_steps: int) -> Float[Array, " n"]:
     """Where the equal steps of a path begin."""
-    return jnp.arange(num_steps) / jnp.float32(num_steps)
+    return jnp.arange(num_steps, dtype=jnp.float32) / num_steps
 
 
 def noise_scale(t: Float[Array, ""], step: float) -> Float[Array, ""]:

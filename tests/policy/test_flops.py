@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import flowguide as fg
-from flowguide._flops import count_flops
+from flowguide import count_flops
+from flowguide.train import QAM
 
 from ..helpers import HIDDEN, METHODS, mlp_critic, mlp_policy, observation, OBSERVATION_SIZE, ready
 
@@ -73,6 +74,16 @@ def test_of_the_default_weight_and_of_an_encoder(key):
     prepared = guided.prepare(observation(key))
     costs = guided.costs()
     assert costs is not None and guided.flops(prepared) == by_arithmetic(costs[1])
+
+
+def test_an_update_of_training(key):
+    """A batch of paths of an SDE, in which `vmap` has been taken of equinox's primitives."""
+    learner = QAM(mlp_policy(key, num_steps=4), mlp_critic(key))
+    tuned, some = learner.policy, jnp.zeros((5, OBSERVATION_SIZE))
+    found = count_flops(
+        jax.vmap(lambda o, key: learner.path(tuned, o, key)[1:]), some, jr.split(key, 5)
+    )
+    assert found == 5 * by_arithmetic(fg.Cost(velocities=4, critic_gradients=1))
 
 
 def test_more_steps_count_as_often(key):
