@@ -1,5 +1,6 @@
 """The pictures of one task. None shows a number without its interval and its count."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from ..plot import (
     errors_of,
     finish_axes,
     new_figure,
+    new_panels,
+    split_curves,
     Styles,
     WIDTH,
 )
@@ -40,13 +43,27 @@ def draw_weights(
         panels_of.append(("mean return", {c: row.episode_return for c, row in of_unit.items()}))
     if not panels_of:
         return None
-    figure = new_figure(WIDTH, 1.2 + 2.7 * len(panels_of))
-    panels = figure.subplots(len(panels_of), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (label, points) in zip(panels, panels_of, strict=True):
-        draw_curves(axes, points, unit, styles)
+    groups = split_curves(of_unit, unit, styles)
+    is_small = len(groups) > 1
+    # Of many curves each has a row.
+    layout: dict[str, Any] = {"columns": 1, "height": 2.7, "sharey": False}
+    if is_small:
+        layout = {"columns": 2, "height": 1.1, "sharey": "col"}
+    count = len(groups) * len(panels_of)
+    figure, panels = new_panels(count, sharex=True, **layout)
+    parts = itertools.product(groups.items(), panels_of)
+    for number_of, (axes, ((group, shown), (label, points))) in enumerate(
+        zip(panels, parts, strict=True), start=1
+    ):
+        draw_curves(axes, {c: points[c] for c in shown}, unit, styles)
         finish_axes(axes, is_rate=label == "success rate")
         axes.set_ylabel(label)
-        axes.label_outer()
+        if is_small:
+            axes.set_title(group, fontsize=9)
+            # The name of the axis is too long for half of the width.
+            axes.set_xlabel("weight" if unit == "raw" else unit)
+        if number_of <= count - layout["columns"]:
+            axes.set_xlabel("")
     add_legend(figure, panels)
     shown = {"Wilson (success)": has_success, "bootstrap (return)": has_return}
     intervals = ", ".join(name for name, is_shown in shown.items() if is_shown)

@@ -136,22 +136,40 @@ def many():
     return compare(play(MANY, episodes=3))
 
 
-def test_success_and_return_against_weights(few):
-    picture = drawn_weights("name", "a task", few, "kappa", Styles(FEW))
+@pytest.fixture(scope="module")
+def alone(few):
+    """Two curves, and two conditions without a weight: one panel has room for them."""
+    return [row for row in few if ", best of" not in row.condition.curve]
+
+
+def test_success_and_return_against_weights(alone):
+    picture = drawn_weights("name", "a task", alone, "kappa", Styles(FEW))
     check(picture)
     success, returns = picture.figure.axes
     assert success.get_ylabel() == "success rate" and returns.get_ylabel() == "mean return"
     assert "kappa" in returns.get_xlabel()
     assert [tick.get_text() for tick in returns.get_xticklabels()] == ["1", "10", "100"]
     names = {text.get_text() for text in picture.figure.legends[0].texts}
-    assert names == {
-        *("unguided", "best of 4", "qgf", "ood", "qgf, best of 4", "ood, best of 4"),
-    }
+    assert names == {"unguided", "best of 4", "qgf", "ood"}
     assert picture.left_out == ""
-    # Bands of the two without a weight, intervals of the four curves.
-    assert len(success.patches) == 2 and len(success.containers) == 4
+    # Bands of the two without a weight, intervals of the two curves.
+    assert len(success.patches) == 2 and len(success.containers) == 2
     title = picture.figure._suptitle.get_text()
     assert "12 episodes each" in title and "95%" in title
+
+
+def test_of_many_curves_each_has_a_row(few):
+    picture = drawn_weights("name", "a task", few, "kappa", Styles(FEW))
+    check(picture)
+    axes = picture.figure.axes
+    curves = ["qgf", "ood", "qgf, best of 4", "ood, best of 4"]
+    assert sorted(each.get_title() for each in axes[::2]) == sorted(curves)
+    assert [each.get_ylabel() for each in axes] == ["success rate", "mean return"] * 4
+    assert [bool(each.get_xlabel()) for each in axes] == [False] * 6 + [True] * 2
+    # The two without a weight, and its own curve.
+    assert all(len(each.patches) == 2 and len(each.containers) == 1 for each in axes)
+    # Of one measure all have one scale, so that rows can be compared.
+    assert len({each.get_ylim() for each in axes[1::2]}) == 1
 
 
 def test_one_episode_has_no_empty_panel():
@@ -159,16 +177,16 @@ def test_one_episode_has_no_empty_panel():
     picture = drawn_weights("name", "a task", rows, "kappa", Styles(FEW))
     check(picture)
     # Of one episode there is no mean return.
-    assert [axes.get_ylabel() for axes in picture.figure.axes] == ["success rate"]
+    assert {axes.get_ylabel() for axes in picture.figure.axes} == {"success rate"}
     assert picture.caption.startswith("Success against") and "return" not in picture.caption
     assert "1 episode each; 95% intervals: Wilson" in picture.figure._suptitle.get_text()
     untold = compare(play(FEW, episodes=1, told=False))
     assert draw_weights("name", "a task", untold, "kappa", Styles(FEW)) is None
 
 
-def test_pictures_fit_a_phone(few):
+def test_pictures_fit_a_phone(few, alone):
     found = [
-        drawn_weights("name", "a task", few, "kappa", Styles(FEW)),
+        drawn_weights("name", "a task", alone, "kappa", Styles(FEW)),
         compute_picture("name", "a task", few, Styles(FEW)),
         draw_changes("name", "a task", few),
         draw_conditions("name", "a task", few),
@@ -193,7 +211,7 @@ def test_a_weight_that_is_zero_or_negative_has_a_place():
 def test_an_environment_that_tells_no_success_has_returns_alone():
     rows = compare(play(FEW, told=False))
     picture = drawn_weights("name", "a task", rows, "kappa", Styles(FEW))
-    assert [axes.get_ylabel() for axes in picture.figure.axes] == ["mean return"]
+    assert {axes.get_ylabel() for axes in picture.figure.axes} == {"mean return"}
     assert draw_changes("name", "a task", rows) is None
     assert compute_picture("name", "a task", rows, Styles(FEW)) is None
 
@@ -262,7 +280,7 @@ def test_no_two_curves_have_the_same_marker():
     # A marker that cannot be filled would hide that.
     assert all(line.get_marker() not in ("x", "+", ".", ",") for line in lines)
     weights = drawn_weights("name", "a task", compare(episodes), "raw", styles)
-    curves = [c.lines[0] for c in weights.figure.axes[0].containers]
+    curves = [c.lines[0] for axes in weights.figure.axes[::2] for c in axes.containers]
     looks = [(x.get_color(), x.get_marker(), x.get_linestyle()) for x in curves]
     assert len(looks) == 9 - styles.left_out(conditions).count("m")
     assert len(set(looks)) == len(looks)
@@ -293,10 +311,11 @@ def test_a_thousand_conditions_do_not_make_a_larger_picture(many):
         assert picture.left_out != ""
         assert overlaps(picture.figure, texts_of(picture.figure)) == []
     assert "No room for" in weights.left_out and "best of 64" in weights.left_out
-    curves = [line for line in weights.figure.axes[0].lines if len(line.get_xdata()) == 40]
+    success = weights.figure.axes[::2]
+    curves = [line for axes in success for line in axes.lines if len(line.get_xdata()) == 40]
     assert len(curves) == MAX_CURVES
     # A curve without room for caps has a shaded interval instead.
-    assert len(weights.figure.axes[0].collections) == MAX_CURVES
+    assert sum(len(axes.collections) for axes in success) == MAX_CURVES
     assert 2 < len(changes.figure.axes[0].texts) <= MAX_BARS
     # An interval for each curve, whatever its weights are.
     assert sum(len(axes.containers) for axes in compute.figure.axes) < 3 * MAX_CURVES
