@@ -45,12 +45,12 @@ def main(settings: Settings) -> None:
     tasks = sorted({episode.task for episode in episodes})
     found = compare(episodes, Condition(BASELINE), over_tasks=True)
     names = [task.split("-play")[0].split("-navigate")[0] for task in tasks]
-    shown = [*names, "all", f"difference to {BASELINE}", "cost"]
+    shown = ["all", f"difference to {BASELINE}", "cost", *names]
     print(f"| | {' | '.join(shown)} |\n{'|---' * (1 + len(shown))}|")
     for row in sorted(found, key=lambda row: -(row.success.rate if row.success else 0)):
         mine = [e for e in episodes if e.condition == row.condition and e.error is None]
-        cells = [solved([e for e in mine if e.task == task]) for task in tasks]
-        cells += [solved(mine), difference(row), cost(mine)]
+        cells = [solved(mine), difference(row), cost(mine)]
+        cells += [solved([e for e in mine if e.task == task]) for task in tasks]
         print(f"| {row.condition} | {' | '.join(cells)} |")
 
 

@@ -49,7 +49,8 @@ def evaluate(out: Path, arguments: Arguments, cpus: int) -> None:
         *(runs, _guidances(runs, arguments["conditions"])),
         arguments["episodes"],
         out / arguments["file"],
-        first_episode_seed=arguments["first_episode_seed"],
+        # A workflow that an older version wrote has none.
+        first_episode_seed=arguments.get("first_episode_seed", 0),
         training=arguments["training"],
         **_options(arguments, cpus),
     )

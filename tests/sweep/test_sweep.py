@@ -103,7 +103,9 @@ def test_what_the_jobs_call(plan: Path, tmp_path: Path, capsys, monkeypatch):
     do("evaluate")
     # Guidances are made by the job; one whose fields are equal is the same.
     guidances = {"unguided": None, "best of 4": flowguide.best_of_n(4)}
-    calls["evaluate_runs"].assert_called_once_with([critic], guidances, 1, played, **options)
+    calls["evaluate_runs"].assert_called_once_with(
+        *([critic], guidances, 1, played), first_episode_seed=0, **options
+    )
     # Units are measured from what the run kept, and here there is none.
     with pytest.raises(FileNotFoundError, match="holds no saved policy and critic"):
         do("tune")
