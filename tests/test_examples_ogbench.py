@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import flowguide
+from flowguide.results import Condition, Episode, write_episodes
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 MAZE = "pointmaze-medium-navigate-singletask-task1-v0"
@@ -180,3 +181,37 @@ def test_tilted(examples, tmp_path, capsys):
     module.main(module.Settings(out=tmp_path, samples=60))
     assert drawn(tmp_path) == {"tilted_quadratic", "tilted_learnt"}
     assert "unguided" in capsys.readouterr().out
+
+
+def test_rivals_are_counted_on_the_same_episodes(examples, tmp_path, capsys):
+    solved = {
+        "cloned": {"unguided": 0, "qgf kappa 5": 3},
+        "edp": {"unguided": 4, "qgf kappa 5": 1},
+        "agf": {"unguided": 0, "agf relative 0.1": 0, "agf relative 1": 2},
+    }
+    for training, labels in solved.items():
+        folder = tmp_path / "evaluations" / MAZE / training
+        folder.mkdir(parents=True)
+        write_episodes(
+            folder / "seed_0.jsonl",
+            [
+                Episode(Condition(label), 0, i, i < count, 0.0, 1, task=MAZE, training=training)
+                for label, count in labels.items()
+                for i in range(4)
+            ],
+        )
+    rivals = examples("rivals")
+    rivals.main(rivals.Settings(tmp_path))
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    cells = {row.split(" | ")[0].strip("| "): row.split(" | ")[1:] for row in rows}
+    # Of costates the weight that was tuned for the task, and the cloned policy once.
+    assert {name: row[0] for name, row in cells.items()} == {
+        "edp": "4 of 4",
+        "cloned, qgf": "3 of 4",
+        "cloned, agf": "2 of 4",
+        "edp, qgf": "1 of 4",
+        "cloned": "0 of 4",
+    }
+    assert cells["edp"][1].startswith("+0.") and cells["cloned, qgf"][1] == ""
+    with pytest.raises(SystemExit, match="There are no episodes in"):
+        rivals.main(rivals.Settings(tmp_path / "none"))
