@@ -17,6 +17,7 @@ from .._policy import Flow, FlowPolicy
 from .._velocity import VelocityField
 from .._weight import WeightLike
 from ..data import Batch
+from ._adjoint import carry_back
 from ._learner import (
     AbstractLearner,
     apply_gradient,
@@ -133,29 +134,22 @@ class AGF(AbstractLearner):
         flow = Flow(guided, guided.prepare(observation), 1)
         noise = jr.normal(noise_key, guided.noise_shape)
         path: Any = flow.solve(flow.start(noise), saveat=diffrax.SaveAt(t0=True, steps=True))
-        # Of a solver that chooses its steps there are fewer than it may take; the rest is infinite.
+        # A solver that chooses its steps takes fewer than it may. The rest becomes steps of no
+        # length, through which a gradient comes as it is.
         counts = jnp.isfinite(path.ts)
+        times = jnp.where(counts, path.ts, 1.0)
+        actions = jnp.where(jnp.expand_dims(counts, range(1, path.ys.ndim)), path.ys, 0.0)
 
         def value(action):
             return value_of(self.critic, flow.observation, flow.clip(action))
 
-        def back(costate, step):
-            t0, t1, action = step
-            _, pullback = jax.vjp(lambda a: self._step(key, t0, t1, a, flow), action)
-            (before,) = pullback(costate)
-            costate = jnp.where(jnp.isfinite(t1), before, costate)
-            return costate, costate
+        def step(action, t0, t1):
+            return self._step(key, t0, t1, action, flow)
 
-        end = jax.grad(value)(path.ys[counts.sum() - 1])
-        steps = path.ts[:-1], path.ts[1:], path.ys[:-1]
-        _, costates = jax.lax.scan(back, end, steps, reverse=True)
-        shaped = jnp.expand_dims(counts, range(1, path.ys.ndim))
-        return flow.observation, Walk(
-            jnp.where(counts, path.ts, 1.0),
-            jnp.where(shaped, path.ys, 0.0),
-            jnp.concatenate([costates, end[None]]),
-            counts.astype(path.ys.dtype),
-        )
+        end = jax.grad(value)(actions[counts.sum() - 1])
+        costates = carry_back(step, end, actions[:-1], times[:-1], times[1:])
+        costates = jnp.concatenate([costates, end[None]])
+        return flow.observation, Walk(times, actions, costates, counts.astype(actions.dtype))
 
     def _step(self, key: PRNGKeyArray, t0: Array, t1: Array, action: Array, flow: Flow) -> Array:
         """One step of the guided flow, of which the frozen field alone has a derivative."""

@@ -7,6 +7,7 @@ import lineax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .._policy import FlowPolicy
+from ._adjoint import carry_back
 
 
 def step_times(num_steps: int) -> Float[Array, " n"]:
@@ -117,13 +118,10 @@ def lean_adjoint(
     num_steps = len(actions) - 1
     step = 1 / num_steps
 
-    def back(adjoint, point):
-        t, action = point
-        _, pullback = jax.vjp(lambda a: a + step * drift(policy, observation, t, a, step), action)
-        (adjoint,) = pullback(adjoint)
-        return adjoint, adjoint
+    def forward(action, t):
+        return action + step * drift(policy, observation, t, action, step)
 
-    return jax.lax.scan(back, end, (step_times(num_steps), actions[:-1]), reverse=True)[1]
+    return carry_back(forward, end, actions[:-1], step_times(num_steps))
 
 
 def _is_last(t: Float[Array, ""], step: float) -> Array:
