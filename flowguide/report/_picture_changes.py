@@ -45,16 +45,12 @@ def draw_weights(
         return None
     groups = split_curves(of_unit, unit, styles)
     is_small = len(groups) > 1
-    # Of many curves each has a row.
-    layout: dict[str, Any] = {"columns": 1, "height": 2.7, "sharey": False}
-    if is_small:
-        layout = {"columns": 2, "height": 1.1, "sharey": "col"}
-    count = len(groups) * len(panels_of)
-    figure, panels = new_panels(count, sharex=True, **layout)
-    parts = itertools.product(groups.items(), panels_of)
-    for number_of, (axes, ((group, shown), (label, points))) in enumerate(
-        zip(panels, parts, strict=True), start=1
-    ):
+    # Of many curves each has a row, with a column for each measure.
+    columns, height = (len(panels_of), 1.1) if is_small else (1, 2.7)
+    parts = list(itertools.product(groups.items(), panels_of))
+    shared: dict[str, Any] = {"sharex": True, "sharey": "col" if is_small else False}
+    figure, panels = new_panels(len(parts), columns=columns, height=height, **shared)
+    for axes, ((group, shown), (label, points)) in zip(panels, parts, strict=True):
         draw_curves(axes, {c: points[c] for c in shown}, unit, styles)
         finish_axes(axes, is_rate=label == "success rate")
         axes.set_ylabel(label)
@@ -62,8 +58,8 @@ def draw_weights(
             axes.set_title(group, fontsize=9)
             # The name of the axis is too long for half of the width.
             axes.set_xlabel("weight" if unit == "raw" else unit)
-        if number_of <= count - layout["columns"]:
-            axes.set_xlabel("")
+    for axes in panels[:-columns]:
+        axes.set_xlabel("")
     add_legend(figure, panels)
     shown = {"Wilson (success)": has_success, "bootstrap (return)": has_return}
     intervals = ", ".join(name for name, is_shown in shown.items() if is_shown)
