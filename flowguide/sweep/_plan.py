@@ -288,8 +288,12 @@ def _playing(
         raise ValueError(f"timeout in {where} must be above 0, got {found.timeout}.")
     if kind is Evaluation:
         as_seed(f"first_episode_seed in {where}", found.first_episode_seed, found.episodes)
-    if kind is Tuning and not any(each.has_weight for each in conditions_of(crossed)):
-        raise ValueError(f"{where} has nothing to choose from: no candidate has a weight.")
+    for training in trainings if kind is Tuning else ():
+        mine = [each for each in crossed if each.is_of(training)]
+        if mine and not any(each.has_weight for each in conditions_of(mine)):
+            raise ValueError(
+                f"{where} has nothing to choose from for {training!r}: no candidate has a weight."
+            )
     return dataclasses.replace(found, **{key: crossed})
 
 

@@ -270,6 +270,10 @@ def test_conditions_of_some_trainings(tmp_path: Path):
     assert asked[0] == [*asked[1], "bptt"] and asked[1]
     with pytest.raises(ValueError, match=r"trainings in .* number 3 must be some of .*'aa'.*'a'"):
         read_plan(write(tmp_path, text.replace('["a"]', '["aa"]', 1)))
+    weightless = '[[tune.candidates]]\nmethods = ["best_of_n"]\nbest_of_n = [4]\n'
+    of_a_alone = PLAN.replace("[[tune.candidates]]", '[[tune.candidates]]\ntrainings = ["a"]')
+    with pytest.raises(ValueError, match="nothing to choose from for 'b': no candidate has a wei"):
+        read_plan(write(tmp_path, of_a_alone + weightless))
     with pytest.raises(ValueError, match="first_episode_seed in .evaluate. must be an integer"):
         read_plan(write(tmp_path, text.replace("= 50", "= -1")))
 
