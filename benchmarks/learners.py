@@ -79,11 +79,7 @@ def main(settings: Settings) -> None:
         of = ratio(times[name], times["cloning"])
         print(f"| {name} | {flops / 1e9:.2f} | {middle:.1f} | {of} |", flush=True)
 
-    acting = {
-        name: learners[name].result(state)
-        for name, state in states.items()
-        if name in ("fql", "dsrl", "qam", "agf")
-    }
+    acting = {name: learners[name].result(states[name]) for name in ("fql", "dsrl", "qam", "agf")}
     rows: dict[str, Any] = {
         "unguided; edp, fawac": policy,
         "qam": acting["qam"],

@@ -213,5 +213,8 @@ def test_rivals_are_counted_on_the_same_episodes(examples, tmp_path, capsys):
         "cloned": "0 of 4",
     }
     assert cells["edp"][1].startswith("+0.") and cells["cloned, qgf"][1] == ""
+    assert cells["edp"][3].strip("| ") == "4"
+    rivals.main(rivals.Settings(tmp_path, "edp"))
+    assert "| edp, qgf | 1 of 4 | -0." in capsys.readouterr().out
     with pytest.raises(SystemExit, match="There are no episodes in"):
         rivals.main(rivals.Settings(tmp_path / "none"))
