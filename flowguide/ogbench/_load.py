@@ -31,6 +31,7 @@ def load_ogbench(
     *,
     download: bool = True,
     bootstrap_through_success: bool = False,
+    sparse_rewards: bool = False,
 ) -> tuple[Dataset, Dataset]:
     """Loads the dataset of any state-based OGBench name, and downloads it if it is missing.
 
@@ -43,7 +44,7 @@ def load_ogbench(
         one with oracle representations (`cube-single-play-oraclerep-v0`), which are its `goals`.
     - `dataset_dir`: the folder that holds `<dataset>.npz` and `<dataset>-val.npz`.
     - `download`: whether to download missing files into that folder, with OGBench's progress bar.
-    - `bootstrap_through_success`: see `load_ogbench_file`.
+    - `bootstrap_through_success`, `sparse_rewards`: see `load_ogbench_file`.
 
     **Returns:**
 
@@ -60,6 +61,7 @@ def load_ogbench(
         dataset_dir,
         download=download,
         bootstrap_through_success=bootstrap_through_success,
+        sparse_rewards=sparse_rewards,
     )
     train, validation = (ogbench_dataset(name, *each) for each in loaded)
     return train, validation
@@ -71,12 +73,14 @@ def load_ogbench_arrays(
     *,
     download: bool = True,
     bootstrap_through_success: bool = False,
+    sparse_rewards: bool = False,
 ) -> list[tuple[Path, dict[str, np.ndarray]]]:
     """What `load_ogbench` loads before it goes to the device.
 
     **Arguments:**
 
-    - `name`, `dataset_dir`, `download`, `bootstrap_through_success`: as for `load_ogbench`.
+    - `name`, `dataset_dir`, `download`, `bootstrap_through_success`, `sparse_rewards`: as for
+        `load_ogbench`.
 
     **Returns:**
 
@@ -91,10 +95,11 @@ def load_ogbench_arrays(
     base = dataset_name(name)
     files = [folder / f"{base}.npz", folder / f"{base}-val.npz"]
     _find(base, folder, files, download)
-    loaded = [
-        load_ogbench_file(name, file, bootstrap_through_success=bootstrap_through_success)
-        for file in files
-    ]
+    options = {
+        "bootstrap_through_success": bootstrap_through_success,
+        "sparse_rewards": sparse_rewards,
+    }
+    loaded = [load_ogbench_file(name, file, **options) for file in files]
     warn_of_no_success(name, files[0], loaded[0])
     return list(zip(files, loaded, strict=True))
 
@@ -139,7 +144,11 @@ def warn_of_no_success(name: str, file: Path, arrays: dict[str, np.ndarray]) -> 
 
 
 def load_ogbench_file(
-    name: str, file: str | os.PathLike, *, bootstrap_through_success: bool = False
+    name: str,
+    file: str | os.PathLike,
+    *,
+    bootstrap_through_success: bool = False,
+    sparse_rewards: bool = False,
 ) -> dict[str, np.ndarray]:
     """One file in OGBench's format as the arguments of `from_arrays`.
 
@@ -157,6 +166,9 @@ def load_ogbench_file(
         data. For reproduction: `masks = 1 - terminals` after relabelling is what the published
         QGF pipeline for the 100M sets does (its `make_ogbench_env_and_datasets`). `success_share`
         then says nothing; rewards of 0 are still the successes.
+    - `sparse_rewards`: rewards of -1 wherever the task is not solved, as the published QGF code's
+        `--sparse` has them. OGBench's own count what is left to do: on puzzle and scene a critic
+        then prefers much that is right soon to all that is right later.
 
     **Returns:**
 
@@ -191,7 +203,8 @@ def load_ogbench_file(
             # OGBench resets what it gets, to set the task. Ours is, and stays as it is.
             placed = types.SimpleNamespace(unwrapped=env.unwrapped, reset=lambda: None)
             relabel_utils.relabel_dataset(name, placed, rows)
-            arrays["rewards"] = rows["rewards"]
+            rewards = rows["rewards"]
+            arrays["rewards"] = np.where(rewards == 0, 0, -1) if sparse_rewards else rewards
             # Here, terminals mark the last row of an episode and the last one that an action led
             # on from: nothing is bootstrapped from beyond an episode.
             arrays["masks"] = 1 - rows["terminals"] if bootstrap_through_success else rows["masks"]

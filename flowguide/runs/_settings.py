@@ -131,6 +131,10 @@ class Settings:
     bootstrap_through_success: bool = False
     """The published 100M pipeline's masks: values are bootstrapped from beyond a success."""
 
+    sparse_rewards: bool = False
+    """Rewards of -1 until the task is solved, instead of OGBench's count of what is left to do
+    (puzzle, scene)."""
+
     seeds: int = 1
     """How many seeds are trained, in one program."""
 
@@ -336,6 +340,13 @@ def _check_combinations(settings: Settings) -> None:
         raise ValueError(
             "--critic success_to_go reads successes from the masks, and "
             "--bootstrap-through-success takes them out."
+        )
+    if settings.sparse_rewards and (
+        critic == "success_to_go" or is_goal_conditioned(settings.task)
+    ):
+        raise ValueError(
+            "--sparse-rewards changes the rewards of a task: --critic success_to_go reads none, "
+            "and those of hindsight goals are sparse as they are."
         )
     if settings.keep == "best" and critic == "none":
         raise ValueError("--keep best chooses a critic, and --critic none has none.")

@@ -59,7 +59,10 @@ class Data:
 def load_data(settings: Settings) -> Data:
     """The task's data, on the device. Errors are those of `load_ogbench` and `Windows`."""
     make = partial(_make_sampler, settings)
-    options = {"bootstrap_through_success": settings.bootstrap_through_success}
+    options = {
+        "bootstrap_through_success": settings.bootstrap_through_success,
+        "sparse_rewards": settings.sparse_rewards,
+    }
     folder = settings.dataset_dir.expanduser()
     if not settings.slices:
         loaded = load_ogbench_arrays(settings.task, folder, **options)

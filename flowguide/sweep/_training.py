@@ -21,7 +21,8 @@ _DECIDED_OF_CLONING = {
 # What says how a critic learns: the policy of a dataset does not depend on it.
 _OF_CRITIC = (
     "expectile critic_horizon distil_expectile num_critics pessimism target_rate target_method "
-    "target_weight target_best_of_n keep bootstrap_through_success"
+    "target_weight target_best_of_n keep bootstrap_through_success "
+    "sparse_rewards"
 ).split()
 
 CRITICS = ("iql", "sarsa", "bootstrapped", "monte_carlo", "success_to_go")

@@ -1,21 +1,14 @@
-"""Loading OGBench's files: made here, served on the loopback, or not there at all."""
+"""Loading OGBench's files, made here, and what is damaged."""
 
-import http.server
-import threading
-import types
-import urllib.error
-import zipfile
-from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 import ogbench
-import ogbench.utils
 import pytest
 
 from flowguide._rollout import environments
-from flowguide.ogbench import _load, _names, collect, load_ogbench
+from flowguide.ogbench import _load, _names, load_ogbench
 from flowguide.ogbench._load import (
     dataset_name,
     is_goal_conditioned,
@@ -23,26 +16,7 @@ from flowguide.ogbench._load import (
     ogbench_slices,
 )
 
-MAZE = "pointmaze-medium-navigate-v0"
-MAZE_TASK = "pointmaze-medium-navigate-singletask-task1-v0"
-STEPS = 25
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Two short episodes and one for validation, of one dataset in each format."""
-    out = tmp_path_factory.mktemp("ogbench")
-    for dataset in (MAZE, "cube-single-noisy-v0", "scene-play-v0"):
-        collect(dataset, 2, out, max_episode_steps=STEPS, progress=False)
-    return out
-
-
-@pytest.fixture
-def maze(folder, tmp_path):
-    """A folder with a copy of the maze's files, to be damaged."""
-    for name in (f"{MAZE}.npz", f"{MAZE}-val.npz"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-    return tmp_path
+from .conftest import MAZE, MAZE_TASK, STEPS
 
 
 def rewrite(file, drop=(), **changes):
@@ -194,6 +168,26 @@ def test_bootstrap_through_success(maze):
     assert without_task.masks is None
 
 
+def test_sparse_rewards(folder):
+    name = "scene-play-singletask-v0"
+    with pytest.warns(UserWarning, match="nothing to learn from"):
+        own, _ = load_ogbench(name, folder, download=False)
+    assert own.rewards is not None
+    assert min(own.rewards) < -1
+    with pytest.warns(UserWarning, match="nothing to learn from"):
+        sparse, _ = load_ogbench(name, folder, download=False, sparse_rewards=True)
+    np.testing.assert_array_equal(sparse.rewards, -np.ones(2 * STEPS))
+    np.testing.assert_array_equal(sparse.masks, own.masks)
+
+
+def test_sparse_rewards_are_0_where_the_task_is_solved(maze):
+    solve(maze / f"{MAZE}.npz", [3, 30])
+    train, _ = load_ogbench(MAZE_TASK, maze, sparse_rewards=True)
+    np.testing.assert_array_equal(np.flatnonzero(np.asarray(train.rewards) == 0), [3, 30])
+    without_task, _ = load_ogbench(MAZE, maze, sparse_rewards=True)
+    assert without_task.rewards is None
+
+
 def test_leaves_the_random_state_and_makes_one_environment(maze, monkeypatch):
     solve(maze / f"{MAZE}.npz", [3])
     made, make = [], environments.make
@@ -229,124 +223,6 @@ def test_slices(tmp_path):
     assert [file.name for file in validation] == ["set-000-val.npz", "set-001-val.npz"]
     with pytest.raises(FileNotFoundError, match=f"No training slices in {tmp_path / 'none'}"):
         ogbench_slices(tmp_path / "none")
-
-
-# What is not there.
-
-
-def test_missing_files(folder, tmp_path):
-    command = f"`flowguide collect {MAZE} --episodes 200 --out {tmp_path}`"
-    with pytest.raises(FileNotFoundError) as error:
-        load_ogbench(MAZE_TASK, tmp_path, download=False)
-    assert str(error.value) == (
-        f"{MAZE}.npz and {MAZE}-val.npz are not in {tmp_path}. Make the dataset here with "
-        f"{command}."
-    )
-    # What an interrupted download leaves is no dataset; nor is half of one.
-    (tmp_path / f"{MAZE}.npz").write_bytes((folder / f"{MAZE}.npz").read_bytes())
-    (tmp_path / f"{MAZE}-val.npz.tmp").write_bytes((folder / f"{MAZE}-val.npz").read_bytes())
-    with pytest.raises(FileNotFoundError) as error:
-        load_ogbench(MAZE_TASK, tmp_path, download=False)
-    assert str(error.value) == (
-        f"{MAZE}-val.npz is not in {tmp_path}. Make the dataset here with {command}, which "
-        "replaces the other file, too."
-    )
-
-
-def test_missing_files_that_cannot_be_made(tmp_path):
-    with pytest.raises(FileNotFoundError, match="antmaze-giant-stitch-v0.npz and") as error:
-        load_ogbench("antmaze-giant-stitch-v0", tmp_path, download=False)
-    assert error.match("cannot be made with `flowguide collect`. Get it from https://.*-val.npz")
-
-
-# Downloads.
-
-
-@pytest.fixture
-def served(folder, tmp_path, monkeypatch):
-    """Serves the files of `folder`; `cut` names those of which the second half never comes, and
-    `gone` those that it lacks."""
-    state = types.SimpleNamespace(cut=set(), gone=set())
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format, *args):
-            pass
-
-        def copyfile(self, source, outputfile):
-            data = source.read()
-            is_cut = self.path.strip("/") in state.cut
-            outputfile.write(data[: len(data) // 2] if is_cut else data)
-
-        def do_GET(self):
-            if self.path.strip("/") in state.gone:
-                self.send_error(404)
-            else:
-                super().do_GET()
-
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), partial(Handler, directory=str(folder))
-    ) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(ogbench.utils, "DATASET_URL", f"http://127.0.0.1:{server.server_port}")
-        yield state
-        server.shutdown()
-
-
-def test_download(served, folder, tmp_path, capsys):
-    out = tmp_path / "new folder"
-    downloaded = load_ogbench(MAZE, out)
-    assert f"{MAZE}-val.npz: 100%" in capsys.readouterr().err
-    assert sorted(file.name for file in out.iterdir()) == [f"{MAZE}-val.npz", f"{MAZE}.npz"]
-    for one, other in zip(downloaded, load_ogbench(MAZE, folder, download=False), strict=True):
-        np.testing.assert_array_equal(one.observations, other.observations)
-
-
-def test_download_of_what_is_missing_alone(served, maze):
-    own = (maze / f"{MAZE}.npz").stat().st_mtime_ns
-    (maze / f"{MAZE}-val.npz").unlink()
-    load_ogbench(MAZE, maze)
-    assert (maze / f"{MAZE}.npz").stat().st_mtime_ns == own
-
-
-def test_download_that_is_cut_off(served, tmp_path):
-    served.cut.add(f"{MAZE}-val.npz")
-    # OGBench does not notice. On Python versions that do, the file is missing.
-    with pytest.raises((ValueError, FileNotFoundError)) as error:
-        load_ogbench(MAZE, tmp_path)
-    if isinstance(error.value, ValueError):
-        assert error.match(f"{tmp_path / MAZE}-val.npz is damaged.*Delete it and download it again")
-        assert isinstance(error.value.__cause__, zipfile.BadZipFile)
-    else:
-        assert error.match(f"^{MAZE}-val.npz is not in {tmp_path}, and the download failed")
-
-
-def test_download_of_what_the_server_lacks(served, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"download failed \(HTTPError: .*404") as error:
-        load_ogbench("puzzle-3x3-play-v0", tmp_path)
-    assert isinstance(error.value.__cause__, urllib.error.HTTPError)
-    assert error.match(f"flowguide collect puzzle-3x3-play-v0 --episodes 200 --out {tmp_path}")
-
-
-def test_download_that_fails_between_the_two_files(served, folder, tmp_path):
-    served.gone.add(f"{MAZE}-val.npz")
-    with pytest.raises(FileNotFoundError, match=f"^{MAZE}-val.npz is not in .*404") as error:
-        load_ogbench(MAZE, tmp_path)
-    # The first one is whole on the disk, even while the error is held.
-    assert (tmp_path / f"{MAZE}.npz").read_bytes() == (folder / f"{MAZE}.npz").read_bytes()
-    del error
-
-
-def test_no_network(tmp_path, monkeypatch):
-    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
-        port = server.server_port
-    monkeypatch.setattr(ogbench.utils, "DATASET_URL", f"http://127.0.0.1:{port}")
-    with pytest.raises(FileNotFoundError) as error:
-        load_ogbench(MAZE, tmp_path)
-    assert isinstance(error.value.__cause__, urllib.error.URLError)
-    assert error.match(
-        rf"^{MAZE}.npz and {MAZE}-val.npz are not in {tmp_path}, and the download failed "
-        rf"\(URLError: .*refused.*\)\. Make the dataset here with `flowguide collect {MAZE}"
-    )
 
 
 # Files that are not what they should be.

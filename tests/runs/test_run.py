@@ -321,6 +321,8 @@ def test_what_is_not_finite_stops_and_names_the_last_good_checkpoint(
         (TASK, {"pessimism": 1.0, "num_critics": 1}, "--num-critics of at least 2"),
         (TASK, {"target_best_of_n": 4}, "bootstrapped; it is iql"),
         (TASK, {"critic": "success_to_go", "bootstrap_through_success": True}, "takes them out"),
+        (TASK, {"critic": "success_to_go", "sparse_rewards": True}, "reads none"),
+        (NAME, {"sparse_rewards": True}, "sparse as they are"),
         (TASK, {"seeds": 0}, "seeds must be an integer of at least 1"),
         (TASK, {"log_every": 0}, "log_every must be an integer of at least 1"),
         (TASK, {"flow_steps": 0}, "flow_steps must be an integer of at least 1"),
