@@ -10,6 +10,7 @@ import tyro
 from .._checks import as_positive_int, as_shape, is_int
 from .._random import as_seed
 from ..ogbench import is_goal_conditioned
+from ._coefficients import check_coefficient, COEFFICIENTS
 from ._metrics import Tracker
 
 CriticKind = Literal[
@@ -206,13 +207,6 @@ class Settings:
         return math.gcd(*(interval for interval in intervals if interval is not None))
 
 
-COEFFICIENTS = {"edp": 100.0, "fql": 100.0, "fawac": 1.0, "dsrl": 1.0, "qam": 10.0}
-"""What `coefficient` is by default, of the learners that have one."""
-
-# Learners whose coefficient is an inverse temperature, at 0 the cloned policy; and those of which
-# it is a weight of cloning, infinite for that alone.
-TEMPERED, CLONING_AGAINST = ("fawac", "qam"), ("edp", "fql")
-
 # Critics that learn from a finished run's critic.
 OF_CRITICS = ("robust", "agf")
 
@@ -318,15 +312,7 @@ def _check_combinations(settings: Settings) -> None:
                 f"--learner {settings.learner} learns a policy from the policy and the critic of a "
                 "finished run: expected --frozen RUN and --critic none."
             )
-        coefficient, is_tempered = settings.learner_coefficient, settings.learner in TEMPERED
-        has_limit = settings.learner in CLONING_AGAINST
-        is_above = coefficient >= 0 if is_tempered else coefficient > 0
-        if not is_above or (math.isinf(coefficient) and not has_limit):
-            raise ValueError(
-                f"coefficient must be {'' if has_limit else 'finite and '}"
-                f"{'at least' if is_tempered else 'above'} 0 for --learner {settings.learner}, got "
-                f"{settings.coefficient}."
-            )
+        check_coefficient(settings.learner, settings.learner_coefficient)
         if settings.average_rate is not None:
             raise ValueError("--average-rate is one of --learner cloning.")
     elif settings.coefficient is not None:
