@@ -156,7 +156,8 @@ def _run(plan: Plan, settings: Settings, seed: int, folder: str) -> dict[str, An
 
 def _without_watching(settings: dict[str, Any]) -> str:
     """All that a policy follows from, and where its data are."""
-    names = settings.keys() - WATCHING | {"dataset_dir"}
+    # A discount is one of values, though the run of a policy has one.
+    names = settings.keys() - WATCHING - {"discount"} | {"dataset_dir"}
     return json.dumps({name: settings[name] for name in sorted(names)})
 
 

@@ -170,17 +170,25 @@ checkpoint_every = 50
 preset = "small"
 steps = 100
 horizon = 4
+[train.f]
+preset = "small"
+steps = 100
+discount = 0.9
+sparse_rewards = true
 """
     plan = read_plan(write(tmp_path, PLAN.replace("[train.b]", more + "[train.b]")))
     jobs = {job.name: job for job in make_jobs(plan, tmp_path / "out")}
     policies = [name for name in jobs if name.startswith("policy.") and name.endswith("seed_3")]
     assert [name.split(".")[1] for name in policies] == ["a", "e", "b"]
-    for training, owner in (("a", "a"), ("c", "a"), ("d", "a"), ("e", "e")):
+    for training, owner in (("a", "a"), ("c", "a"), ("d", "a"), ("e", "e"), ("f", "a")):
         critic = jobs[f"critic.{training}.{MAZE.format(1)}.seed_3"]
         policy = jobs[f"policy.{owner}.pointmaze-medium-navigate-v0.seed_3"]
         assert critic.needs == (policy.name,)
         assert critic.arguments["settings"]["frozen"] == policy.arguments["folder"]
-    assert jobs[policies[0]].arguments["settings"]["critic_horizon"] is None
+    settings = jobs[policies[0]].arguments["settings"]
+    assert settings["critic_horizon"] is None and settings["discount"] == 0.98
+    values = jobs[f"critic.f.{MAZE.format(1)}.seed_3"].arguments["settings"]
+    assert values["discount"] == 0.9 and values["sparse_rewards"]
 
 
 def test_settings_of_all_trainings_give_way_to_those_of_one(tmp_path: Path):
