@@ -22,6 +22,7 @@ class Pooled:
     - `domains`: of each domain, such as `scene-play`, the same in the same order; empty if each
         task is one of its own.
     - `between`: the best of each method against each other and the baseline.
+    - `left_out`: how many conditions some task lacks.
     - `verdict`: the answer, in a sentence.
     """
 
@@ -29,6 +30,7 @@ class Pooled:
     rows: list[Comparison]
     domains: dict[str, list[Comparison]]
     between: list[Between]
+    left_out: int
     verdict: str
 
 
@@ -79,6 +81,7 @@ def pooled_of(
             if len(domains) < len(kept)
         },
         between(everything, [row.condition for row in best], over_tasks=True),
+        len(set.union(*names) - common),
         verdict(everything, rows, base, is_chosen_elsewhere=is_test),
     )
 

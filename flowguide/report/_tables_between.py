@@ -62,6 +62,14 @@ def pooled_table(tasks: Tasks, pooled: Pooled) -> Table:
             *(pairs, number(row.gained), number(row.lost)),
         )
 
+    notes = [
+        f"{pooled.verdict}.",
+        "All episodes of all tasks, paired by task, training seed and episode seed. The 95% "
+        "intervals of differences are of a bootstrap over the episode seeds of every task: for "
+        "these tasks and training seeds with other episodes.",
+    ]
+    if pooled.left_out:
+        notes.append(f"Left out here: {conditions_text(pooled.left_out)} not played on every task.")
     return Table(
         f"Episode by episode: {_heading(tasks)}",
         (
@@ -70,12 +78,7 @@ def pooled_table(tasks: Tasks, pooled: Pooled) -> Table:
         ),
         [cells(i, row) for i, row in enumerate(pooled.rows)],
         tuple(mark(row.difference) for row in pooled.rows),
-        (
-            f"{pooled.verdict}.",
-            "All episodes of all tasks, paired by task, training seed and episode seed. The 95% "
-            "intervals of differences are of a bootstrap over the episode seeds of every task: for "
-            "these tasks and training seeds with other episodes.",
-        ),
+        tuple(notes),
     )
 
 

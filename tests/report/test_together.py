@@ -44,6 +44,16 @@ def test_one_training_seed_is_counted_episode_by_episode(tmp_path):
         lost = sum(base[unit] and not mine[unit] for unit in base)
         assert row[-3:] == ("30", str(gained), str(lost))
     assert {"unguided", "best of 4"} <= {cell for row in between.rows for cell in row[:2]}
+    assert not any("Left out" in note for note in table.notes)
+    # Without a condition on one task, as in a sweep that is not done.
+    write_episodes(
+        files[0], [e for e in episodes[: 6 * len(CONDITIONS)] if str(e.condition) != "best of 4"]
+    )
+    _, sections = read_report(files)
+    gone = [row[0] for row in others if row[0] not in {r[0] for r in sections[0].table.rows}]
+    assert gone == ["best of 4"]
+    (said,) = [note for note in sections[0].table.notes if "Left out" in note]
+    assert said == "Left out here: 1 condition not played on every task."
 
 
 def test_tasks_without_a_common_baseline_are_told_one_by_one(tmp_path):
