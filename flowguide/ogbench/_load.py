@@ -204,7 +204,7 @@ def load_ogbench_file(
             placed = types.SimpleNamespace(unwrapped=env.unwrapped, reset=lambda: None)
             relabel_utils.relabel_dataset(name, placed, rows)
             rewards = rows["rewards"]
-            arrays["rewards"] = np.where(rewards == 0, 0, -1) if sparse_rewards else rewards
+            arrays["rewards"] = np.where(rewards == 0, 0.0, -1.0) if sparse_rewards else rewards
             # Here, terminals mark the last row of an episode and the last one that an action led
             # on from: nothing is bootstrapped from beyond an episode.
             arrays["masks"] = 1 - rows["terminals"] if bootstrap_through_success else rows["masks"]
