@@ -167,8 +167,8 @@ def load_ogbench_file(
         QGF pipeline for the 100M sets does (its `make_ogbench_env_and_datasets`). `success_share`
         then says nothing; rewards of 0 are still the successes.
     - `sparse_rewards`: rewards of -1 wherever the task is not solved, as the published QGF code's
-        `--sparse` has them. OGBench's own count what is left to do: on puzzle and scene a critic
-        then prefers much that is right soon to all that is right later.
+        `--sparse` has them. OGBench's own count what is left to do on puzzle and scene, so that
+        a critic may prefer much that is right soon to all that is right later.
 
     **Returns:**
 
