@@ -381,7 +381,7 @@ def test_errors_of_plans(tmp_path: Path, old, new, message):
 
 
 def test_more_errors(tmp_path: Path):
-    shipped = r"no plan none.toml. Shipped plans: \['critics', 'medium', 'ood', "
+    shipped = r"no plan none.toml. Shipped plans: \['critics', 'goals', 'medium', 'ood', "
     shipped += r"'paper', 'rivals', 'rivals_tuning', 'small', 'tiny'\]"
     with pytest.raises(FileNotFoundError, match=shipped):
         read_plan("none.toml")
