@@ -156,7 +156,7 @@ def _run(plan: Plan, settings: Settings, seed: int, folder: str) -> dict[str, An
 
 def _without_watching(settings: dict[str, Any]) -> str:
     """All that a policy follows from, and where its data are."""
-    # A discount is one of values, though the run of a policy has one.
+    # The settings of a policy have a discount, and a cloned policy does not depend on it.
     names = settings.keys() - WATCHING - {"discount"} | {"dataset_dir"}
     return json.dumps({name: settings[name] for name in sorted(names)})
 

@@ -7,7 +7,7 @@ MAZE_TASK = "pointmaze-medium-navigate-singletask-task1-v0"
 STEPS = 25
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     """Two short episodes and one for validation, of one dataset in each format."""
     out = tmp_path_factory.mktemp("ogbench")

@@ -15,6 +15,8 @@ from flowguide.ogbench._load import (
     load_ogbench_file,
     ogbench_slices,
 )
+from flowguide.runs import Settings
+from flowguide.runs._sources import load_data
 
 from .conftest import MAZE, MAZE_TASK, STEPS
 
@@ -178,6 +180,10 @@ def test_sparse_rewards(folder):
         sparse, _ = load_ogbench(name, folder, download=False, sparse_rewards=True)
     np.testing.assert_array_equal(sparse.rewards, -np.ones(2 * STEPS))
     np.testing.assert_array_equal(sparse.masks, own.masks)
+    settings = Settings(name, dataset_dir=folder, sparse_rewards=True)
+    with pytest.warns(UserWarning, match="nothing to learn from"):
+        learnt = load_data(settings).example
+    np.testing.assert_array_equal(learnt.rewards, sparse.rewards)
 
 
 def test_sparse_rewards_are_0_where_the_task_is_solved(maze):

@@ -433,6 +433,9 @@ def test_the_plans_in_examples(tmp_path: Path):
     # Ten critics have the policy of two.
     assert (kinds(ood)["policy"], kinds(ood)["critic"]) == (8 * 3, 9 * 3)
     assert small.tuning and len(conditions_of(small.tuning.candidates)) == 1 + 2 * 5 + 1
+    for name, counts in (("medium", (4, 20)), ("critics", (2, 2 * 12)), ("goals", (3, 3))):
+        found = kinds(make_jobs(read_plan(EXAMPLES / f"{name}.toml"), tmp_path))
+        assert (found["policy"], found["critic"]) == counts
 
 
 def test_shipped_plans_have_names(tmp_path: Path, monkeypatch):
